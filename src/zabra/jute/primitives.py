@@ -217,6 +217,18 @@ class Writer:
         """Bytes that are already encoded."""
         self._out.write(value)
 
+    def patch_int(self, at: i64, value: i64) -> None:
+        """Overwrites four bytes at ``at`` with the low 32 bits of ``value``: a length known only later."""
+        out = self._out
+        out[at] = (value >> 24) & 0xFF
+        out[at + 1] = (value >> 16) & 0xFF
+        out[at + 2] = (value >> 8) & 0xFF
+        out[at + 3] = value & 0xFF
+
+    def truncate(self, size: i64) -> None:
+        """Takes back everything after the first ``size`` bytes."""
+        self._out.truncate(size)
+
     def size(self) -> i64:
         """Bytes written so far."""
         return len(self._out)
