@@ -1,0 +1,63 @@
+# Every verb sets up what it needs; `make help` lists them.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.setup-done
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast test-compiled lint types conformance mutants rewrite bench docs build compiled clean
+
+help: ## show the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## make .venv with everything needed (skipped when up to date)
+
+$(STAMP): pyproject.toml tools/setup_venv.py
+	$(PYTHON) tools/setup_venv.py $(VENV)
+	@touch $@
+
+run: $(STAMP) ## start a server: make run [ARGS="server conf/zoo.cfg"]
+	@$(PY) tools/run.py $(if $(ARGS),$(ARGS),server conf/zoo.cfg)
+
+test: $(STAMP) ## the whole suite, interpreted: make test [ARGS="tests/config -x"]
+	ZABRA_PURE=1 $(PY) -m pytest $(ARGS)
+
+test-fast: $(STAMP) ## the suite without what is marked slow or java
+	ZABRA_PURE=1 $(PY) -m pytest -m "not slow and not java" $(ARGS)
+
+test-compiled: $(STAMP) ## the suite on the compiled modules
+	PYTHONPATH="$$($(PY) tools/build_compiled.py)" ZABRA_COMPILED=require $(PY) -m pytest -m "not interpreted" $(ARGS)
+
+lint: $(STAMP) ## ruff
+	$(PY) -m ruff check src tests tools $(ARGS)
+
+types: $(STAMP) ## mypy --strict
+	$(PY) -m mypy $(ARGS)
+
+conformance: $(STAMP) ## outside clients and Apache servers against ours
+	$(PY) -m pytest tests/interop tests/wire $(ARGS)
+
+mutants: $(STAMP) ## change the code in small ways and see that a test notices
+	$(PY) tools/mutants.py $(ARGS)
+
+rewrite: $(STAMP) ## regenerate everything generated: records, scenario outputs, docs
+	$(PY) tools/jutegen.py
+	$(PY) tools/rewrite_scenarios.py
+	$(PY) tools/docs.py
+
+bench: $(STAMP) ## benchmarks: make bench [ARGS=...]
+	@$(PY) tools/run.py bench $(ARGS)
+
+docs: $(STAMP) ## regenerate the generated pages of docs/
+	$(PY) tools/docs.py $(ARGS)
+
+build: $(STAMP) ## sdist, pure wheel and compiled wheel into dist/
+	$(PY) -m build
+	ZABRA_COMPILE=1 $(PY) -m build --wheel
+
+compiled: $(STAMP) ## compile the pure layers with mypyc; prints the folder to put on PYTHONPATH
+	@$(PY) tools/build_compiled.py $(ARGS)
+
+clean: ## remove what the verbs made, .venv included
+	rm -rf $(VENV) .zabra build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,6 @@
+"""The ``zabra`` command."""
+
+
+def main() -> int:
+    """Runs one sub-command."""
+    return 0
