@@ -1,0 +1,136 @@
+"""Prep: gives each write its place in the order and its effect, as a txn.
+
+Requests are prepared strictly one after another against "the tree plus everything outstanding".  A refused
+request becomes an error txn and takes a zxid like any other: that is how the refusal travels back to the
+learner whose client waits for it.  Source: upstream ``PrepRequestProcessor``.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from zabra.auth.registry import Providers
+from zabra.jute.primitives import JuteError
+from zabra.processors.context import Rules
+from zabra.processors.outstanding import ChangeRecord, OutstandingChanges, find_record
+from zabra.proto import codes
+from zabra.proto.errors import KeeperError
+from zabra.proto.records import ACL, ErrorTxn, Id, TxnDigest, TxnHeader
+from zabra.proto.request import OWNER_LOCAL, Request
+from zabra.proto.txn import DIGEST_VERSION, TxnEntry, TxnRecord, encode_txn
+from zabra.sessions.session_id import signed64
+from zabra.sessions.tracker import SessionTracker
+from zabra.tree.datatree import DataTree
+
+COUNTER_MASK: Final = 0xFFFFFFFF
+
+
+class PrepareRecord:
+    """Makes the txn record of one request: implemented by the op table (a door, so that prep needs no row)."""
+
+    def record_for(self, prep: "Prep", request: Request) -> TxnRecord:
+        """See ``Operation.prep``."""
+        raise AssertionError("not reached")
+
+
+class Prep:
+    """The state that preparing needs: ``last_zxid`` is the last one given out."""
+
+    __slots__ = (
+        "digest",
+        "last_zxid",
+        "now_ms",
+        "ops",
+        "outstanding",
+        "providers",
+        "rules",
+        "sessions",
+        "tree",
+        "zxid",
+    )
+
+    def __init__(
+        self,
+        tree: DataTree,
+        sessions: SessionTracker,
+        providers: Providers,
+        rules: Rules,
+        ops: PrepareRecord,
+        last_zxid: i64,
+    ) -> None:
+        self.tree: DataTree = tree
+        self.sessions: SessionTracker = sessions
+        self.providers: Providers = providers
+        self.rules: Rules = rules
+        self.ops: PrepareRecord = ops
+        self.outstanding: OutstandingChanges = OutstandingChanges()
+        self.last_zxid: i64 = last_zxid
+        # Of the request being prepared: its zxid and its time (wall clock, ms).
+        self.zxid: i64 = 0
+        self.now_ms: i64 = 0
+        # Digest of the tree once everything outstanding is applied (signed 64).
+        self.digest: i64 = tree.digest
+
+    def epoch_is_exhausted(self) -> bool:
+        """True when the next zxid would leave this epoch: the leader must step down instead (ZK-1277)."""
+        return (self.last_zxid & COUNTER_MASK) == COUNTER_MASK
+
+    def prepare(self, request: Request, now_ms: i64) -> TxnEntry:
+        """The txn for ``request`` at wall-clock ``now_ms``.
+
+        Raises JuteError for a malformed body of a local client's request: nothing has happened then, and
+        no zxid is used, so the caller may answer MARSHALLINGERROR at once.
+        """
+        self.zxid = self.last_zxid + 1
+        self.now_ms = now_ms
+        kind = request.op
+        record: TxnRecord
+        try:
+            record = self.ops.record_for(self, request)
+        except KeeperError as error:
+            kind = codes.OP_ERROR
+            record = ErrorTxn(error.code)
+        except JuteError:
+            if request.owner == OWNER_LOCAL:
+                raise
+            kind = codes.OP_ERROR
+            record = ErrorTxn(codes.ERR_MARSHALLING)
+        self.last_zxid = self.zxid
+        header = TxnHeader(request.session_id, request.cxid, self.zxid, now_ms, kind)
+        digest: TxnDigest | None = None
+        if self.rules.digest_enabled and kind != codes.OP_ERROR:
+            digest = TxnDigest(DIGEST_VERSION, self.digest)
+        return encode_txn(header, record, digest)
+
+    def check_session(self, request: Request) -> None:
+        """Raises SESSIONEXPIRED or SESSIONMOVED."""
+        self.sessions.check(request.session_id, request.owner)
+
+    def find(self, path: str) -> ChangeRecord | None:
+        """A fresh record of the node as it will be, or None."""
+        return find_record(self.outstanding, self.tree, path, self.zxid)
+
+    def require(self, path: str) -> ChangeRecord:
+        """As ``find``; raises NONODE."""
+        record = self.find(path)
+        if record is None:
+            raise KeeperError(codes.ERR_NO_NODE, path)
+        return record
+
+    def require_acl(self, acl: list[ACL], perm: int, ids: list[Id], path: str) -> None:
+        """Raises NOAUTH unless one of ``ids`` may do ``perm``."""
+        if not self.providers.check_acl(acl, perm, ids):
+            raise KeeperError(codes.ERR_NO_AUTH, path)
+
+    def put(self, record: ChangeRecord, is_new: bool) -> None:
+        """Makes ``record`` what later requests see, and moves the digest along."""
+        if self.rules.digest_enabled:
+            before: i64 = 0 if is_new else record.digest
+            after: i64 = record.compute_digest() if record.exists else 0
+            record.digest = after
+            self.digest = signed64(self.digest - before + after)
+        self.outstanding.put(record)
+
+    def applied(self, zxid: i64) -> None:
+        """The tree has everything up to ``zxid``: forget those changes."""
+        self.outstanding.forget(zxid)

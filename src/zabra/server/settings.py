@@ -1,0 +1,58 @@
+"""Settings: what the server core needs to know of its configuration, in its own units.
+
+The composition root fills it from ``config.ServerConfig``; the simulator fills it from a seed.
+"""
+
+from typing import Final
+
+DEFAULT_TICK_MS: Final = 2000
+
+
+class Settings:
+    """Every field has the default Apache ZooKeeper 3.9 uses; times in ms, sizes in bytes."""
+
+    def __init__(self) -> None:
+        self.server_id: int = 0
+        self.tick_ms: int = DEFAULT_TICK_MS
+        self.init_limit_ticks: int = 10
+        self.sync_limit_ticks: int = 5
+        self.min_session_timeout_ms: int = -1
+        self.max_session_timeout_ms: int = -1
+        self.jute_max_buffer: int = 0xFFFFF
+        self.max_connections: int = 0
+        self.max_connections_per_ip: int = 60
+        self.global_outstanding_limit: int = 1000
+        self.large_request_threshold: int = -1
+        self.large_request_max_bytes: int = 100 * 1024 * 1024
+        self.throttled_op_wait_ms: int = 0
+        self.snap_count: int = 100_000
+        self.snap_size_limit: int = 4_194_304 * 1024
+        self.commit_log_count: int = 500
+        self.snapshot_size_factor: float = 0.33
+        self.digest_enabled: bool = True
+        self.enforce_quota: bool = False
+        self.extended_types_enabled: bool = False
+        self.close_session_txn_enabled: bool = True
+        self.local_sessions_enabled: bool = False
+        self.local_sessions_upgrading_enabled: bool = False
+        self.reconfig_enabled: bool = False
+        self.enforce_auth_enabled: bool = False
+        self.enforce_auth_schemes: list[str] = []
+        self.sessionless_timeout_ms: int = 10_000
+        self.container_check_interval_ms: int = 60_000
+        self.container_max_per_minute: int = 10_000
+        self.container_max_never_used_ms: int = 0
+        # Bytes queued for one client before the connection is given up (a reader that never reads).
+        self.max_client_backlog: int = 64 * 1024 * 1024
+        # Nodes serialised per turn while a snapshot is taken.
+        self.snapshot_nodes_per_turn: int = 2000
+        # Connection throttle (token bucket); 0 tokens: off.
+        self.connection_throttle_tokens: int = 0
+        self.connection_throttle_fill_time_ms: int = 1
+        self.connection_throttle_fill_count: int = 1
+
+    def session_timeout_bounds(self) -> tuple[int, int]:
+        """(min, max) negotiable session timeout in ms; the defaults are 2 and 20 ticks."""
+        low = self.min_session_timeout_ms if self.min_session_timeout_ms >= 0 else 2 * self.tick_ms
+        high = self.max_session_timeout_ms if self.max_session_timeout_ms >= 0 else 20 * self.tick_ms
+        return low, high
