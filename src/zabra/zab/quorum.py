@@ -1,0 +1,209 @@
+"""Quorum verifiers, and the acks that are counted against one or two of them.
+
+A verifier numbers its voters, so that a set of acks is one integer with a bit per voter: counting an ack
+costs no set.  Source: upstream ``quorum/flexible/*`` and ``SyncedLearnerTracker``.
+"""
+
+from mypy_extensions import i64
+
+from zabra.config.ensemble import EnsembleConfig
+
+
+class QuorumVerifier:
+    """Which sets of voters are quorums; ``version`` is that of the configuration it stands for."""
+
+    __slots__ = ("_bits", "version", "voters")
+
+    def __init__(self, voters: list[int], version: i64) -> None:
+        self.voters: list[int] = sorted(voters)
+        self.version: i64 = version
+        self._bits: dict[int, int] = {}
+        bit = 1
+        for sid in self.voters:
+            self._bits[sid] = bit
+            bit = bit << 1
+        if len(self._bits) != len(self.voters):
+            raise ValueError(f"a voter is listed twice: {self.voters}")
+
+    def is_voter(self, sid: i64) -> bool:
+        """Whether ``sid`` votes under this configuration."""
+        return sid in self._bits
+
+    def bit(self, sid: i64) -> int:
+        """The voter's bit in a mask; 0 for anybody else."""
+        return self._bits.get(sid, 0)
+
+    def mask(self, sids: list[int]) -> int:
+        """The mask of those of ``sids`` that vote."""
+        mask = 0
+        for sid in sids:
+            mask |= self._bits.get(sid, 0)
+        return mask
+
+    def contains_quorum(self, sids: list[int]) -> bool:
+        """Whether the voters among ``sids`` are a quorum."""
+        return self.contains_mask(self.mask(sids))
+
+    def contains_mask(self, mask: int) -> bool:
+        """Whether the voters of ``mask`` are a quorum."""
+        raise NotImplementedError
+
+    def weight(self, sid: i64) -> i64:
+        """A voter of weight 0 never wins an election."""
+        return 1
+
+    def sids(self, mask: int) -> list[int]:
+        """The voters of ``mask``, ascending."""
+        return [sid for sid in self.voters if mask & self._bits[sid]]
+
+
+class QuorumMaj(QuorumVerifier):
+    """More than half of the voters."""
+
+    __slots__ = ("_half",)
+
+    def __init__(self, voters: list[int], version: i64) -> None:
+        super().__init__(voters, version)
+        self._half: int = len(voters) // 2
+
+    def contains_mask(self, mask: int) -> bool:
+        return mask.bit_count() > self._half
+
+
+class QuorumHierarchical(QuorumVerifier):
+    """More than half of the groups have more than half of their weight; weightless groups do not count."""
+
+    __slots__ = ("_group_weights", "_groups", "_weights")
+
+    def __init__(
+        self, voters: list[int], version: i64, groups: dict[int, list[int]], weights: dict[int, int]
+    ) -> None:
+        super().__init__(voters, version)
+        self._weights: dict[int, int] = {}
+        self._groups: list[list[int]] = []
+        self._group_weights: list[int] = []
+        grouped: dict[int, int] = {}
+        for gid in sorted(groups):
+            members = groups[gid]
+            total = 0
+            for sid in members:
+                if sid in grouped:
+                    raise ValueError(f"server {sid} is in multiple groups")
+                grouped[sid] = gid
+                self._weights[sid] = weights.get(sid, 1)
+                total += self._weights[sid]
+            if total > 0:
+                self._groups.append(members)
+                self._group_weights.append(total)
+        for sid in self.voters:
+            if sid not in grouped:
+                raise ValueError(f"server {sid} is not in a group")
+
+    def contains_mask(self, mask: int) -> bool:
+        if mask == 0:
+            return False
+        majorities = 0
+        for index in range(len(self._groups)):
+            weight = 0
+            for sid in self._groups[index]:
+                if mask & self._bits.get(sid, 0):
+                    weight += self._weights[sid]
+            if weight > self._group_weights[index] // 2:
+                majorities += 1
+        return majorities > len(self._groups) // 2
+
+    def weight(self, sid: i64) -> i64:
+        return self._weights.get(sid, 0)
+
+
+class QuorumOracleMaj(QuorumMaj):
+    """A majority; and, of two voters, one is enough while the oracle says so and nobody follows it.
+
+    ``oracle`` is what the oracle file says, read by whoever may read files; ``need_oracle`` is whether the
+    leader has nobody (upstream's needOracle, true until followers come).
+    """
+
+    __slots__ = ("need_oracle", "oracle")
+
+    def __init__(self, voters: list[int], version: i64, oracle: bool) -> None:
+        super().__init__(voters, version)
+        self.oracle: bool = oracle
+        self.need_oracle: bool = True
+
+    def update_need_oracle(self, followers: i64) -> bool:
+        """Tells how many followers the leader forwards to; returns whether the oracle decides."""
+        self.need_oracle = followers == 0 and len(self.voters) == 2
+        return self.need_oracle
+
+    def contains_mask(self, mask: int) -> bool:
+        if mask.bit_count() > self._half:
+            return True
+        if len(self.voters) > 2 or mask == 0:
+            return False
+        return self.need_oracle and self.oracle
+
+
+def verifier_of(config: EnsembleConfig, oracle: bool | None = None) -> QuorumVerifier:
+    """The verifier a configuration asks for; ``oracle`` is None where no oraclePath is configured."""
+    voters = config.voters()
+    if config.groups:
+        return QuorumHierarchical(voters, config.version, config.groups, config.weights)
+    if oracle is not None:
+        return QuorumOracleMaj(voters, config.version, oracle)
+    return QuorumMaj(voters, config.version)
+
+
+class AckSet:
+    """Acks counted against every one of ``verifiers``: the current configuration and, while a
+    reconfiguration is under way, the next one (upstream ``SyncedLearnerTracker``).
+    """
+
+    __slots__ = ("_masks", "_missing", "_reached", "verifiers")
+
+    def __init__(self, verifiers: list[QuorumVerifier]) -> None:
+        assert verifiers, "acks need a configuration to be counted against"
+        self.verifiers: list[QuorumVerifier] = verifiers
+        self._masks: list[int] = [0] * len(verifiers)
+        self._reached: list[bool] = [False] * len(verifiers)
+        self._missing: int = len(verifiers)
+
+    def add(self, sid: i64) -> bool:
+        """Counts ``sid`` where it votes; False where it votes in none."""
+        counted = False
+        for index in range(len(self.verifiers)):
+            verifier = self.verifiers[index]
+            bit = verifier.bit(sid)
+            if bit == 0:
+                continue
+            counted = True
+            mask = self._masks[index] | bit
+            self._masks[index] = mask
+            if not self._reached[index] and verifier.contains_mask(mask):
+                self._reached[index] = True
+                self._missing -= 1
+        return counted
+
+    def has_all_quorums(self) -> bool:
+        """Whether the acks are a quorum of every configuration."""
+        return self._missing == 0
+
+    def recount(self) -> bool:
+        """``has_all_quorums`` anew, for a verifier whose oracle has changed its mind."""
+        self._missing = 0
+        for index in range(len(self.verifiers)):
+            self._reached[index] = self.verifiers[index].contains_mask(self._masks[index])
+            if not self._reached[index]:
+                self._missing += 1
+        return self._missing == 0
+
+    def has_sid(self, sid: i64) -> bool:
+        """Whether ``sid`` votes in every configuration."""
+        votes = [verifier for verifier in self.verifiers if verifier.bit(sid) != 0]
+        return len(votes) == len(self.verifiers)
+
+    def acked(self, index: i64) -> list[int]:
+        """Who acked, of the voters of configuration ``index``, ascending."""
+        return self.verifiers[index].sids(self._masks[index])
+
+    def __repr__(self) -> str:
+        return ",".join([str(self.acked(index)) for index in range(len(self.verifiers))])
