@@ -1,7 +1,7 @@
 """Compiles the pure layers with mypyc, as one unit, into a copy of the package.
 
-``python tools/build_compiled.py`` prints the folder to put on ``PYTHONPATH``: a copy of ``src/zabra`` with an
-extension module beside each source that ``[tool.zabra.compiled]`` in pyproject.toml names.  The checkout itself
+``python tools/build_compiled.py`` prints the folder to put on ``PYTHONPATH``: a copy of ``src/zabra`` with
+an extension module beside each source that ``[tool.zabra.compiled]`` in pyproject.toml names.  The checkout itself
 never holds extension modules, so an editable install stays interpreted and cannot run stale machine code: the
 folder is named by a hash of everything that goes into it, and the sources that are not compiled are brought
 up to date on every call.
@@ -59,7 +59,12 @@ class ParallelBuild(build_ext):
 
 
 extensions = mypycify(
-    paths, opt_level=opt_level, debug_level="0", multi_file=multi_file == "1", group_name="zabra", target_dir="build"
+    paths,
+    opt_level=opt_level,
+    debug_level="0",
+    multi_file=multi_file == "1",
+    group_name="zabra",
+    target_dir="build",
 )
 setup(
     name="zabra",
@@ -91,7 +96,9 @@ def compiled_sources(root: Path = ROOT) -> list[Path]:
     """The sources to compile, relative to ``src``, sorted."""
     package = root / "src" / "zabra"
     table = settings(root)
-    excluded = _globbed(package, [f"{p}/*.py" if p.endswith("/**") else p for p in _strings(table["exclude"])])
+    excluded = _globbed(
+        package, [f"{p}/*.py" if p.endswith("/**") else p for p in _strings(table["exclude"])]
+    )
     included = _globbed(package, _strings(table["include"]))
     return sorted(path.relative_to(root / "src") for path in included if path not in excluded)
 
@@ -148,7 +155,9 @@ def compile_tree(tree: Path, sources: Sequence[Path], opt_level: str, multi_file
     environment.pop("PYTHONPATH", None)
     jobs = str(os.cpu_count() or 1)
     command = [sys.executable, "-c", WORKER, jobs, opt_level, "1" if multi_file else "0"]
-    (tree / "mypy.ini").write_text("[mypy]\nstrict = True\nfollow_imports_for_stubs = True\n", encoding="utf-8")
+    (tree / "mypy.ini").write_text(
+        "[mypy]\nstrict = True\nfollow_imports_for_stubs = True\n", encoding="utf-8"
+    )
     with log.open("wb") as out:
         status = subprocess.call(
             [*command, *map(str, sources)], cwd=tree, env=environment, stdout=out, stderr=subprocess.STDOUT
@@ -159,7 +168,9 @@ def compile_tree(tree: Path, sources: Sequence[Path], opt_level: str, multi_file
     shutil.rmtree(tree / "build", ignore_errors=True)
 
 
-def build(root: Path = ROOT, *, opt_level: str | None = None, multi_file: bool = True, force: bool = False) -> Path:
+def build(
+    root: Path = ROOT, *, opt_level: str | None = None, multi_file: bool = True, force: bool = False
+) -> Path:
     """The folder with the compiled package, made if it does not exist.  Raises BuildError."""
     sources = compiled_sources(root)
     opt_level = opt_level if opt_level is not None else str(settings(root)["opt_level"])
@@ -208,7 +219,9 @@ def main() -> int:
         print("\n".join(map(str, compiled_sources())))
         return 0
     try:
-        tree = build(opt_level=arguments.opt_level, multi_file=not arguments.single_file, force=arguments.force)
+        tree = build(
+            opt_level=arguments.opt_level, multi_file=not arguments.single_file, force=arguments.force
+        )
     except BuildError as error:
         print(f"not compiled: {error}", file=sys.stderr)
         return 1

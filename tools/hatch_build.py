@@ -1,4 +1,4 @@
-"""Build hook of the wheel: with ``ZABRA_COMPILE=1`` the wheel holds the compiled pure layers beside their sources."""
+"""Build hook of the wheel: with ``ZABRA_COMPILE=1`` it holds the compiled layers beside their sources."""
 
 import os
 import sys
