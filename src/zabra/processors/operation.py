@@ -28,12 +28,14 @@ KIND_INTERNAL: Final = 5  # never accepted from a client
 class Operation:
     """One row; subclasses override the columns that their kind uses."""
 
-    __slots__ = ("code", "kind", "name")
+    __slots__ = ("code", "fires", "kind", "name")
 
     def __init__(self, code: i64, name: str, kind: i64) -> None:
         self.code: i64 = code
         self.name: str = name
         self.kind: i64 = kind
+        # A read that may fire watch events at once (setWatches); they go out before its reply.
+        self.fires: bool = False
 
     def validate(self, body: bytes) -> None:
         """Raises JuteError unless ``body`` decodes as this operation's request record."""

@@ -39,6 +39,7 @@ class Prep:
     __slots__ = (
         "digest",
         "last_zxid",
+        "monotonic_ms",
         "now_ms",
         "ops",
         "outstanding",
@@ -68,6 +69,8 @@ class Prep:
         # Of the request being prepared: its zxid and its time (wall clock, ms).
         self.zxid: i64 = 0
         self.now_ms: i64 = 0
+        # Monotonic ms of the turn, from which a new session's life counts.
+        self.monotonic_ms: i64 = 0
         # Digest of the tree once everything outstanding is applied (signed 64).
         self.digest: i64 = tree.digest
 

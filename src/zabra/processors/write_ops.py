@@ -35,7 +35,7 @@ from zabra.proto.records import (
     SetDataTxn,
     Txn,
 )
-from zabra.proto.request import Request
+from zabra.proto.request import OWNER_NONE, Request
 from zabra.proto.txn import TxnRecord, encode_record
 from zabra.tree.datatree import DataTree, TxnResult
 from zabra.tree.ephemerals import CONTAINER_OWNER, TTL_MAX_MS, is_plain_ephemeral, ttl_owner
@@ -360,6 +360,9 @@ class CreateSession(Operation):
 
     def prep(self, prep: Prep, request: Request, r: Reader) -> TxnRecord:
         timeout_ms = r.read_int()
+        prep.sessions.add(request.session_id, timeout_ms, prep.monotonic_ms)
+        if request.owner != OWNER_NONE:
+            prep.sessions.set_owner(request.session_id, request.owner)
         return CreateSessionTxn(timeout_ms)
 
 

@@ -23,7 +23,7 @@ class Request:
     ``owner`` is OWNER_NONE, OWNER_LOCAL or the connection id of the learner that forwarded it.
     """
 
-    __slots__ = ("body", "conn_id", "created_ms", "cxid", "ids", "is_local", "op", "owner", "session_id")
+    __slots__ = ("body", "conn_id", "created_ms", "cxid", "done", "error", "ids", "is_local", "op", "owner", "session_id")
 
     def __init__(
         self,
@@ -44,6 +44,10 @@ class Request:
         self.owner: i64 = owner
         self.conn_id: i64 = conn_id
         self.created_ms: i64 = created_ms
+        # Not 0: decided here, without a txn; waits only for its turn to be answered.
+        self.error: i64 = 0
+        # A sync that has come back from the leader.
+        self.done: bool = False
         # A request of a local session, which the quorum must not see.
         self.is_local: bool = False
 

@@ -1,0 +1,226 @@
+"""Host: what every part of one server shares within a turn: clocks, the tree, the Ready being filled.
+
+It is the bottom of the ``server`` package: connections, serving and roles are written on it, and
+``server.Server`` is the Host that drivers call.
+"""
+
+from mypy_extensions import i64
+
+from zabra.auth.registry import Providers
+from zabra.proto.txn import TxnEntry
+from zabra.server.committed_log import CommittedLog
+from zabra.server.prng import SplitMix
+from zabra.server.ready import DISK_APPEND, DISK_ROLL, LOG_INFO, LOG_WARNING, DiskCommand, Ready
+from zabra.server.settings import Settings
+from zabra.tree.datatree import DataTree
+
+
+class Durable:
+    """Something to do once the disk has carried out a command; subclasses say what."""
+
+    def done(self) -> None:
+        """Called once, in the turn in which the driver reported it."""
+        raise AssertionError("not reached")
+
+
+class WaitingDurable:
+    """A Durable and the token it waits for."""
+
+    __slots__ = ("durable", "token")
+
+    def __init__(self, token: i64, durable: Durable) -> None:
+        self.token: i64 = token
+        self.durable: Durable = durable
+
+
+class ServerStats:
+    """Counters behind ``srvr``, ``stat`` and ``mntr``."""
+
+    __slots__ = (
+        "connections_dropped",
+        "latency_count",
+        "latency_max_ms",
+        "latency_min_ms",
+        "latency_sum_ms",
+        "packets_received",
+        "packets_sent",
+        "start_ms",
+    )
+
+    def __init__(self, now_ms: i64) -> None:
+        self.start_ms: i64 = now_ms
+        self.packets_received: i64 = 0
+        self.packets_sent: i64 = 0
+        self.connections_dropped: i64 = 0
+        self.latency_count: i64 = 0
+        self.latency_sum_ms: i64 = 0
+        self.latency_max_ms: i64 = 0
+        self.latency_min_ms: i64 = -1
+
+    def note_latency(self, latency_ms: i64) -> None:
+        """Counts one answered request."""
+        self.latency_count += 1
+        self.latency_sum_ms += latency_ms
+        if latency_ms > self.latency_max_ms:
+            self.latency_max_ms = latency_ms
+        if self.latency_min_ms < 0 or latency_ms < self.latency_min_ms:
+            self.latency_min_ms = latency_ms
+
+    def reset(self) -> None:
+        """The ``srst`` command."""
+        self.packets_received = 0
+        self.packets_sent = 0
+        self.latency_count = 0
+        self.latency_sum_ms = 0
+        self.latency_max_ms = 0
+        self.latency_min_ms = -1
+
+
+class Host:
+    """Clocks, tree, log position, and the batch of work being gathered."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        providers: Providers,
+        tree: DataTree,
+        last_logged_zxid: int,
+        seed: int,
+        now_ms: int,
+        wall_ms: int,
+    ) -> None:
+        self.settings: Settings = settings
+        self.providers: Providers = providers
+        self.tree: DataTree = tree
+        self.random: SplitMix = SplitMix(seed)
+        self.now_ms: i64 = now_ms
+        self.wall_ms: i64 = wall_ms
+        self.out: Ready = Ready()
+        self.stats: ServerStats = ServerStats(now_ms)
+        self.committed_log: CommittedLog = CommittedLog(settings.commit_log_count)
+        # The last txn handed to the log, and the last one known to be durable.
+        self.last_logged_zxid: i64 = last_logged_zxid
+        self.last_synced_zxid: i64 = last_logged_zxid
+        self._batch: list[TxnEntry] = []
+        self._token: i64 = 0
+        self._waiting: list[WaitingDurable] = []
+        self._snapshot_token: i64 = 0
+        # Txns and bytes appended since the log was last rolled.
+        self.appended_count: i64 = 0
+        self.appended_bytes: i64 = 0
+
+    # --- the log -----------------------------------------------------------------------------------
+
+    def append(self, entry: TxnEntry) -> None:
+        """Hands a txn to the log; ``log_synced`` follows when it is durable."""
+        self._batch.append(entry)
+        self.last_logged_zxid = entry.header.zxid
+        self.appended_count += 1
+        self.appended_bytes += len(entry.raw)
+
+    def flush_appends(self) -> None:
+        """Turns what was appended so far into one disk command."""
+        if self._batch:
+            batch = self._batch
+            self._batch = []
+            command = self.disk_command(DISK_APPEND)
+            command.entries = batch
+            command.zxid = batch[len(batch) - 1].header.zxid
+            self.out.disk.append(command)
+            self._waiting.append(WaitingDurable(command.token, LogSynced(self, command.zxid)))
+
+    def disk_command(self, kind: i64) -> DiskCommand:
+        """A command with the next token; the caller fills it and puts it on ``out.disk``."""
+        self._token += 1
+        return DiskCommand(kind, self._token)
+
+    def submit_disk(self, command: DiskCommand, durable: Durable | None) -> None:
+        """Queues a command behind all before it; ``durable.done()`` is called when it is carried out.
+
+        Appends gathered so far go first, so commands that were made with ``disk_command`` must be
+        submitted at once.
+        """
+        self.out.disk.append(command)
+        if durable is not None:
+            self._waiting.append(WaitingDurable(command.token, durable))
+
+    def roll_log(self) -> None:
+        """The next append starts a new log file."""
+        self.flush_appends()
+        self.submit_disk(self.disk_command(DISK_ROLL), None)
+        self.appended_count = 0
+        self.appended_bytes = 0
+
+    def disk_done(self, token: int) -> None:
+        """Every command up to ``token`` is durable."""
+        waiting = self._waiting
+        count = 0
+        for one in waiting:
+            if one.token > token:
+                break
+            count += 1
+        done = waiting[:count]
+        self._waiting = waiting[count:]
+        for one in done:
+            one.durable.done()
+
+    def drop_durables(self) -> None:
+        """What the role that is over wanted to hear of the disk no longer matters (the disk work goes on)."""
+        kept: list[WaitingDurable] = []
+        for one in self._waiting:
+            if isinstance(one.durable, LogSynced):
+                kept.append(one)
+        self._waiting = kept
+
+    def note_synced(self, zxid: i64) -> None:
+        """The log is durable up to ``zxid``; the server tells its role."""
+        self.last_synced_zxid = zxid
+
+    # --- snapshots beside the log --------------------------------------------------------------------
+
+    def snapshot_command(self, kind: i64) -> DiskCommand:
+        """A command for the queue of fuzzy snapshots."""
+        self._snapshot_token += 1
+        command = DiskCommand(kind, self._snapshot_token)
+        self.out.snapshot.append(command)
+        return command
+
+    # --- the rest -------------------------------------------------------------------------------------
+
+    def log(self, level: int, text: str) -> None:
+        """A line for the operator's log."""
+        self.out.log_lines.append((level, text))
+
+    def info(self, text: str) -> None:
+        """A line at level info."""
+        self.log(LOG_INFO, text)
+
+    def warn(self, text: str) -> None:
+        """A line at level warning."""
+        self.log(LOG_WARNING, text)
+
+    def stop(self, code: int, reason: str) -> None:
+        """The server must stop; the first reason stands."""
+        if self.out.stop_code < 0:
+            self.out.stop_code = code
+            self.out.stop_reason = reason
+
+    def wake_by(self, when_ms: i64) -> None:
+        """Asks for a turn no later than ``when_ms`` (monotonic)."""
+        if self.out.wake_at_ms == 0 or when_ms < self.out.wake_at_ms:
+            self.out.wake_at_ms = when_ms
+
+    def wakes_at(self) -> i64:
+        """When the next turn is asked for so far."""
+        return self.out.wake_at_ms
+
+
+class LogSynced(Durable):
+    """A batch of the log is durable."""
+
+    def __init__(self, host: Host, zxid: i64) -> None:
+        self.host: Host = host
+        self.zxid: i64 = zxid
+
+    def done(self) -> None:
+        self.host.note_synced(self.zxid)

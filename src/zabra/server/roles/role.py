@@ -1,0 +1,41 @@
+"""Role: the part of a server that knows how a write comes to be committed."""
+
+from mypy_extensions import i64
+
+from zabra.proto.request import Request
+
+
+class Role:
+    """What ``Serving`` and ``Server`` ask of the state they are in.  Every method runs inside a turn."""
+
+    def name(self) -> str:
+        """The word for ``srvr`` and ``mntr``: standalone, leader, follower, observer, read-only, looking."""
+        raise AssertionError("not reached")
+
+    def serves(self) -> bool:
+        """Whether clients are served now."""
+        return False
+
+    def submit(self, request: Request) -> None:
+        """Takes a write, sync or session request of a local client, already queued at its connection.
+
+        Raises JuteError for a malformed body when nothing has been done with it.
+        """
+        raise AssertionError("not reached")
+
+    def log_synced(self, zxid: i64) -> None:
+        """The own log is durable up to ``zxid``."""
+
+    def tick(self) -> None:
+        """Time has passed; runs at the start of every turn."""
+
+    def end_turn(self) -> None:
+        """All input of the turn has been taken; what is sent once per turn goes out here."""
+
+    def touch(self, session_id: i64, timeout_ms: i64) -> bool:
+        """A client of ``session_id`` was heard; False where the session is known to be gone."""
+        return True
+
+    def revalidate(self, conn_id: i64, session_id: i64, timeout_ms: i64) -> None:
+        """Asks whether a session lives; answered by ``Serving.revalidated``, perhaps in a later turn."""
+        raise AssertionError("not reached")

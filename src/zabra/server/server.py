@@ -1,0 +1,113 @@
+"""Server: one ZooKeeper server without sockets, files, clocks or threads.
+
+A driver calls ``begin_turn``, then the methods that say what happened, then ``ready``, and carries out
+what that returns.  See ``ready`` for the vocabulary and docs/ARCHITECTURE.md for the walk of a write.
+"""
+
+from mypy_extensions import i64
+
+from zabra.auth.registry import Providers
+from zabra.proto.txn import TxnEntry
+from zabra.server.host import Host
+from zabra.server.ready import PORT_CLIENT, Ready
+from zabra.server.recovery import Recovered
+from zabra.server.roles.standalone import Standalone
+from zabra.server.serving import Serving
+from zabra.server.settings import Settings
+from zabra.server.snapshotter import Snapshotter
+
+EXIT_UNEXPECTED = 1
+EXIT_TXNLOG_ERROR = 10
+
+
+class Server(Host):
+    """The object that drivers call; see the module docstring for the order of calls."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        providers: Providers,
+        recovered: Recovered,
+        seed: int,
+        now_ms: int,
+        wall_ms: int,
+    ) -> None:
+        super().__init__(
+            settings, providers, recovered.tree, recovered.last_zxid, seed, now_ms, wall_ms
+        )
+        role = Standalone(self)
+        self.role: Standalone = role
+        self.serving: Serving = Serving(self, role)
+        self.snapshotter: Snapshotter = Snapshotter(self)
+        role.start(self.serving)
+        # As upstream: a server that starts to serve first saves what it starts from.
+        self.snapshotter.begin(False)
+
+    # --- what a driver reports ------------------------------------------------------------------------
+
+    def begin_turn(self, now_ms: int, wall_ms: int) -> None:
+        """Starts a turn at monotonic ``now_ms`` and wall-clock ``wall_ms``."""
+        if now_ms > self.now_ms:
+            self.now_ms = now_ms
+        self.wall_ms = wall_ms
+        self.role.tick()
+        self.serving.tick()
+
+    def connection_made(
+        self, conn_id: int, port: int, peer_host: str, peer_port: int, dial_id: int = 0
+    ) -> None:
+        """A connection came in through ``port``, or (``dial_id`` not 0) a dial succeeded."""
+        assert port == PORT_CLIENT, f"no door {port}"
+        self.serving.connection_made(conn_id, peer_host, peer_port)
+
+    def dial_failed(self, dial_id: int) -> None:
+        """A dial did not succeed."""
+        raise AssertionError(f"dial {dial_id} was never asked for")
+
+    def data_received(self, conn_id: int, data: bytes) -> None:
+        """Bytes from a connection."""
+        self.serving.receive(conn_id, data)
+
+    def connection_lost(self, conn_id: int) -> None:
+        """A connection is gone."""
+        self.serving.connection_lost(conn_id)
+
+    def congested(self, conn_id: int) -> None:
+        """The peer does not take what is sent to it."""
+        self.serving.set_congested(conn_id, True)
+
+    def drained(self, conn_id: int) -> None:
+        """The peer has caught up."""
+        self.serving.set_congested(conn_id, False)
+
+    def disk_failed(self, token: int, message: str) -> None:
+        """The disk refused: what it was asked to keep cannot be promised, so the server stops."""
+        self.stop(EXIT_TXNLOG_ERROR, f"disk failure, nothing more is acknowledged: {message}")
+
+    def snapshot_done(self, token: int) -> None:
+        """Snapshot commands up to ``token`` are carried out."""
+        self.snapshotter.done(token)
+
+    def snapshot_failed(self, token: int, message: str) -> None:
+        """A snapshot could not be written: upstream stops, and so do we."""
+        self.stop(EXIT_TXNLOG_ERROR, f"snapshot failed: {message}")
+
+    def log_read(self, token: int, entries: list[TxnEntry], complete: bool) -> None:
+        """Txns read back from the log."""
+        raise AssertionError(f"log read {token} was never asked for")
+
+    # --- what the driver is to do ----------------------------------------------------------------------
+
+    def ready(self) -> Ready:
+        """Ends the turn: everything to be done now."""
+        self.role.end_turn()
+        self.snapshotter.step()
+        self.flush_appends()
+        self.serving.flush()
+        ready = self.out
+        self.out = Ready()
+        return ready
+
+    def note_synced(self, zxid: i64) -> None:
+        super().note_synced(zxid)
+        self.role.log_synced(zxid)

@@ -1,0 +1,111 @@
+"""Snapshotter: when to take a snapshot, and taking it a slice per turn.
+
+The tree goes on changing while it is walked (a fuzzy snapshot, as upstream's): replaying the log from the
+zxid at which the walk began makes up for what the walk missed.  Source: upstream
+``SyncRequestProcessor.shouldSnapshot``, ``FileTxnSnapLog.save``.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from zabra.server.host import Host
+from zabra.server.ready import (
+    DISK_SNAPSHOT_ABORT,
+    DISK_SNAPSHOT_BEGIN,
+    DISK_SNAPSHOT_CHUNK,
+    DISK_SNAPSHOT_END,
+)
+from zabra.tree.snapshot_walk import SnapshotWalk
+
+# Chunks handed to the disk and not written yet; beyond this the walk waits.
+MAX_CHUNKS_IN_FLIGHT: Final = 64
+
+
+class Snapshotter:
+    """At most one fuzzy snapshot at a time."""
+
+    def __init__(self, host: Host) -> None:
+        self.host: Host = host
+        self.walk: SnapshotWalk | None = None
+        self.begun_zxid: i64 = 0
+        self.last_token: i64 = 0
+        self.done_token: i64 = 0
+        self.end_token: i64 = 0
+        # zxid and wall-clock ms of the last finished one.
+        self.last_zxid: i64 = 0
+        self.last_wall_ms: i64 = 0
+        self.count_trigger: i64 = 0
+        self.size_trigger: i64 = 0
+        self.draw_triggers()
+
+    def draw_triggers(self) -> None:
+        """Spreads the servers' snapshots over [n/2, n], so that they do not all take one at once."""
+        count = self.host.settings.snap_count
+        size = self.host.settings.snap_size_limit
+        self.count_trigger = count // 2 + self.host.random.below(count // 2)
+        self.size_trigger = size // 2 + self.host.random.below(size // 2)
+
+    def due(self) -> bool:
+        """Whether enough was logged since the last one."""
+        host = self.host
+        if host.appended_count > self.count_trigger:
+            return True
+        return host.settings.snap_size_limit > 0 and host.appended_bytes > self.size_trigger
+
+    def busy(self) -> bool:
+        """Whether one is being taken or written."""
+        return self.end_token > self.done_token or self.walk is not None
+
+    def step(self) -> None:
+        """Once a turn: starts one that is due, or serialises the next slice of the one under way."""
+        if self.walk is not None:
+            self.next_slice(self.walk)
+        elif self.due():
+            self.draw_triggers()
+            self.host.roll_log()
+            if self.end_token <= self.done_token:
+                self.begin(False)
+
+    def begin(self, sync: bool) -> None:
+        """Starts one now; ``sync``: it counts as done only when it is durable."""
+        host = self.host
+        self.begun_zxid = host.tree.last_processed_zxid
+        self.walk = SnapshotWalk(host.tree)
+        command = host.snapshot_command(DISK_SNAPSHOT_BEGIN)
+        command.zxid = self.begun_zxid
+        command.flag = sync
+        self.end_token = command.token
+        host.wake_by(host.now_ms)
+
+    def next_slice(self, walk: SnapshotWalk) -> None:
+        """Serialises some more nodes, unless the disk is behind."""
+        host = self.host
+        if self.end_token - self.done_token > MAX_CHUNKS_IN_FLIGHT:
+            return
+        chunk = walk.step(host.settings.snapshot_nodes_per_turn)
+        if chunk is not None:
+            command = host.snapshot_command(DISK_SNAPSHOT_CHUNK)
+            command.data = chunk
+            host.wake_by(host.now_ms)
+        else:
+            command = host.snapshot_command(DISK_SNAPSHOT_END)
+            command.zxid = host.tree.last_processed_zxid
+            command.value = host.tree.digest
+            self.walk = None
+        self.end_token = command.token
+
+    def done(self, token: i64) -> None:
+        """The disk has carried out the snapshot commands up to ``token``."""
+        self.done_token = token
+        if self.walk is None and token >= self.end_token:
+            self.last_zxid = self.begun_zxid
+            self.last_wall_ms = self.host.wall_ms
+        elif self.walk is not None:
+            self.host.wake_by(self.host.now_ms)
+
+    def abort(self) -> None:
+        """The tree is about to be replaced: the walk over the old one must not become a snapshot."""
+        if self.walk is not None:
+            self.walk = None
+            self.end_token = self.host.snapshot_command(DISK_SNAPSHOT_ABORT).token
