@@ -1,8 +1,8 @@
 """Compiles the pure layers with mypyc, as one unit, into a copy of the package.
 
 ``python tools/build_compiled.py`` prints the folder to put on ``PYTHONPATH``: a copy of ``src/zabra`` with
-an extension module beside each source that ``[tool.zabra.compiled]`` in pyproject.toml names.  The checkout itself
-never holds extension modules, so an editable install stays interpreted and cannot run stale machine code: the
+an extension module beside each source that ``[tool.zabra.compiled]`` in pyproject.toml names.  The checkout
+itself never holds extension modules, so an editable install stays interpreted and cannot run stale machine code: the
 folder is named by a hash of everything that goes into it, and the sources that are not compiled are brought
 up to date on every call.
 

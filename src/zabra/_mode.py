@@ -1,8 +1,8 @@
 """Compiled or interpreted: which of the two runs, and how to insist on one.
 
 The pure layers may be compiled by mypyc from the same sources (docs/adr/0006); an extension module then
-lies beside its source and Python prefers it.  ``ZABRA_PURE=1`` in the environment makes Python take the sources all
-the same, for tracebacks, debuggers and coverage.
+lies beside its source and Python prefers it.  ``ZABRA_PURE=1`` in the environment makes Python take the
+sources all the same, for tracebacks, debuggers and coverage.
 """
 
 import os

@@ -14,6 +14,7 @@ the gauges registered by ``ZooKeeperServer`` and its subclasses.
 """
 
 from decimal import ROUND_HALF_UP, Decimal
+from math import floor
 from typing import Final
 
 from mypy_extensions import i64
@@ -172,8 +173,7 @@ def _percentile(ordered: list[int], share: float) -> int:
         return ordered[size - 1]
     lower = ordered[index - 1]
     exact = lower + (position - index) * (ordered[index] - lower)
-    # Half up, also below zero (clocks that go back give negative latencies).
-    return int(exact + 0.5) if exact >= -0.5 else -int(0.5 - exact)
+    return floor(exact + 0.5)
 
 
 class CounterSet:
