@@ -63,7 +63,7 @@ def parse_address(text: str) -> bytes | None:
 
 
 def parse_network(text: str) -> tuple[bytes, int] | None:
-    """Address and prefix length in bits of "a.b.c.d", "a.b.c.d/bits" or the v6 forms; None if it is neither."""
+    """Address and prefix length (bits) of "a.b.c.d", "a.b.c.d/bits" or the v6 forms; None for others."""
     address_text, slash, bits_text = text.partition("/")
     address = parse_address(address_text)
     if address is None:

@@ -55,19 +55,23 @@ class Providers:
         for id in ids:
             if id.scheme == SUPER:
                 return True
+        allowed = False
         for entry in acl:
             if entry.perms & perm and self._matches(entry.id, ids):
-                return True
-        return False
+                allowed = True
+                break
+        return allowed
 
     def _matches(self, acl_id: Id, ids: list[Id]) -> bool:
         provider = self._by_scheme.get(acl_id.scheme)
         if provider is None:
             return False
+        found = False
         for id in ids:
             if id.scheme == acl_id.scheme and provider.matches(id.id, acl_id.id):
-                return True
-        return False
+                found = True
+                break
+        return found
 
     def fixup_acl(self, acl: list[ACL], ids: list[Id]) -> list[ACL]:
         """The ACL that a node gets when a connection with ``ids`` asks for ``acl``.

@@ -165,6 +165,21 @@ class DataTree:
             self._add_reserved(path, OPEN_ACL_ID)
         self._add_config_node()
 
+    def clear(self) -> None:
+        """Forgets all nodes, sessions, ACLs and quotas; not the watches, which belong to connections."""
+        self.nodes.clear()
+        self.sessions.clear()
+        self.acls.clear()
+        self.ephemerals.clear()
+        self.quota.paths.clear()
+        self.digest = 0
+        self.approximate_data_size = 0
+
+    def rebuild_quota(self) -> None:
+        """Finds and recounts the quotas of a tree whose nodes were put in directly."""
+        self.quota.rebuild()
+        self._take_quota_size()
+
     # Reads.
 
     def find(self, path: str) -> DataNode | None:
