@@ -220,10 +220,15 @@ class Writer:
     def patch_int(self, at: i64, value: i64) -> None:
         """Overwrites four bytes at ``at`` with the low 32 bits of ``value``: a length known only later."""
         out = self._out
-        out[at] = (value >> 24) & 0xFF
-        out[at + 1] = (value >> 16) & 0xFF
-        out[at + 2] = (value >> 8) & 0xFF
-        out[at + 3] = value & 0xFF
+        low: int = value & 0xFFFFFFFF
+        part = (low >> 24) & 0xFF
+        out[at] = part
+        part = (low >> 16) & 0xFF
+        out[at + 1] = part
+        part = (low >> 8) & 0xFF
+        out[at + 2] = part
+        part = low & 0xFF
+        out[at + 3] = part
 
     def truncate(self, size: i64) -> None:
         """Takes back everything after the first ``size`` bytes."""

@@ -99,8 +99,7 @@ def record_of_node(path: str, node: DataNode, acl: list[ACL], zxid: i64) -> Chan
     record.cversion = node.cversion
     record.aversion = node.aversion
     record.ephemeral_owner = node.ephemeral_owner
-    children = node.children
-    record.child_count = 0 if children is None else len(children)
+    record.child_count = node.num_children()
     return record
 
 

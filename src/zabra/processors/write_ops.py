@@ -26,7 +26,6 @@ from zabra.proto.records import (
     DeleteRequest,
     DeleteTxn,
     ErrorTxn,
-    Id,
     MultiHeader,
     MultiTxn,
     SetACLRequest,
@@ -38,7 +37,7 @@ from zabra.proto.records import (
 from zabra.proto.request import OWNER_NONE, Request
 from zabra.proto.txn import TxnRecord, encode_record
 from zabra.tree.datatree import DataTree, TxnResult
-from zabra.tree.ephemerals import CONTAINER_OWNER, TTL_MAX_MS, is_plain_ephemeral, ttl_owner
+from zabra.tree.ephemerals import CONTAINER_OWNER, TTL_MAX_MS, ttl_owner
 from zabra.tree.paths import parent_path, sequence_suffix, validate_path
 
 ANY_VERSION: Final = -1
@@ -165,7 +164,7 @@ def prep_create(prep: Prep, request: Request, args: CreateArgs) -> TxnRecord:
     validate_path(path)
     if prep.find(path) is not None:
         raise KeeperError(codes.ERR_NODE_EXISTS, path)
-    if is_plain_ephemeral(parent.ephemeral_owner):
+    if prep.tree.types.session_owner(parent.ephemeral_owner) != 0:
         raise KeeperError(codes.ERR_NO_CHILDREN_FOR_EPHEMERALS, path)
     check_create_quota(prep, path, args.data)
     parent.cversion += 1
@@ -185,17 +184,10 @@ def new_node(prep: Prep, args: CreateArgs, path: str, acl: list[ACL], session_id
     return node
 
 
-def write_path_and_stat(tree: DataTree, result: TxnResult, w: Writer) -> None:
+def write_path_and_stat(result: TxnResult, w: Writer) -> None:
     """Body of Create2Response."""
     w.write_ustring(result.path)
-    write_stat(result, w)
-
-
-def write_stat(result: TxnResult, w: Writer) -> None:
-    """Body of SetDataResponse and its like: the stat as the txn left it."""
-    stat = result.stat
-    assert stat is not None, "the txn left no stat"
-    stat.encode(w)
+    result.encode_stat(w)
 
 
 class Create(Operation):
@@ -217,7 +209,7 @@ class Create2(Create):
     """create2 and createContainer: answer with path and stat."""
 
     def reply(self, tree: DataTree, result: TxnResult, w: Writer) -> None:
-        write_path_and_stat(tree, result, w)
+        write_path_and_stat(result, w)
 
 
 class CreateTTL(Operation):
@@ -232,7 +224,7 @@ class CreateTTL(Operation):
         return prep_create(prep, request, args)
 
     def reply(self, tree: DataTree, result: TxnResult, w: Writer) -> None:
-        write_path_and_stat(tree, result, w)
+        write_path_and_stat(result, w)
 
 
 def remove_from_parent(prep: Prep, parent: ChangeRecord, node: ChangeRecord) -> None:
@@ -276,7 +268,7 @@ class DeleteContainer(Operation):
         node = prep.require(path)
         if node.child_count > 0:
             raise KeeperError(codes.ERR_NOT_EMPTY, path)
-        if is_plain_ephemeral(node.ephemeral_owner):
+        if prep.tree.types.session_owner(node.ephemeral_owner) != 0:
             raise KeeperError(codes.ERR_BAD_VERSION, path)
         remove_from_parent(prep, parent, node)
         return DeleteTxn(path)
@@ -313,7 +305,7 @@ class SetData(Operation):
             raise KeeperError(codes.ERR_QUOTA_EXCEEDED, node.path)
 
     def reply(self, tree: DataTree, result: TxnResult, w: Writer) -> None:
-        write_stat(result, w)
+        result.encode_stat(w)
 
 
 class SetACL(Operation):
@@ -336,7 +328,7 @@ class SetACL(Operation):
         return SetACLTxn(path, acl, node.aversion)
 
     def reply(self, tree: DataTree, result: TxnResult, w: Writer) -> None:
-        write_stat(result, w)
+        result.encode_stat(w)
 
 
 class Check(Operation):
@@ -391,24 +383,6 @@ class CloseSession(Operation):
             elif record.ephemeral_owner == session_id:
                 owned[record.path] = None
         return list(owned)
-
-
-def multi_kind(op: i64) -> bool:
-    """Whether ``op`` may stand in a multi."""
-    return (
-        op == codes.OP_CREATE
-        or op == codes.OP_CREATE2
-        or op == codes.OP_CREATE_CONTAINER
-        or op == codes.OP_CREATE_TTL
-        or op == codes.OP_DELETE
-        or op == codes.OP_SET_DATA
-        or op == codes.OP_CHECK
-    )
-
-
-def read_multi_headers(r: Reader) -> MultiHeader:
-    """The next MultiHeader."""
-    return MultiHeader.decode(r)
 
 
 class Multi(Operation):
@@ -483,10 +457,10 @@ class Multi(Operation):
         parts = result.results
         if parts is not None:
             for part in parts:
-                self.reply_part(tree, part, w)
+                self.reply_part(part, w)
         MultiHeader(-1, True, -1).encode(w)
 
-    def reply_part(self, tree: DataTree, part: TxnResult, w: Writer) -> None:
+    def reply_part(self, part: TxnResult, w: Writer) -> None:
         """One MultiHeader and result: ErrorResponse, a path, a path and stat, or a stat."""
         kind = part.type
         if kind == codes.OP_ERROR:
@@ -499,9 +473,9 @@ class Multi(Operation):
         if kind == codes.OP_CREATE:
             w.write_ustring(part.path)
         elif kind == codes.OP_CREATE2:
-            write_path_and_stat(tree, part, w)
+            write_path_and_stat(part, w)
         elif kind == codes.OP_SET_DATA:
-            write_stat(part, w)
+            part.encode_stat(w)
 
 
 def part_type(op: i64, record: TxnRecord) -> i64:
@@ -551,8 +525,3 @@ def write_rows() -> list[Operation]:
         CloseSession(codes.OP_CLOSE_SESSION, "closeSession", KIND_SESSION),
     ]
     return rows
-
-
-def ids_text(ids: list[Id]) -> str:
-    """Who asks, for logs: ``scheme:id`` pairs."""
-    return ",".join(f"{one.scheme}:{one.id}" for one in ids)

@@ -4,6 +4,8 @@ A driver calls ``begin_turn``, then the methods that say what happened, then ``r
 what that returns.  See ``ready`` for the vocabulary and docs/ARCHITECTURE.md for the walk of a write.
 """
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from zabra.auth.registry import Providers
@@ -16,8 +18,9 @@ from zabra.server.serving import Serving
 from zabra.server.settings import Settings
 from zabra.server.snapshotter import Snapshotter
 
-EXIT_UNEXPECTED = 1
-EXIT_TXNLOG_ERROR = 10
+# Exit codes are upstream's (ExitCode).
+EXIT_TXNLOG_ERROR: Final = 10
+EXIT_CANNOT_BIND: Final = 14
 
 
 class Server(Host):
@@ -95,6 +98,14 @@ class Server(Host):
     def log_read(self, token: int, entries: list[TxnEntry], complete: bool) -> None:
         """Txns read back from the log."""
         raise AssertionError(f"log read {token} was never asked for")
+
+    def listen_failed(self, port: int, message: str) -> None:
+        """A door for other servers could not be opened."""
+        self.stop(EXIT_CANNOT_BIND, f"cannot open a port for other servers: {message}")
+
+    def is_client(self, conn_id: int) -> bool:
+        """Whether the connection is a client's."""
+        return conn_id in self.serving.connections
 
     # --- what the driver is to do ----------------------------------------------------------------------
 

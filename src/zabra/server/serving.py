@@ -420,7 +420,7 @@ class Serving:
         ids: list[Id] | None = None
         try:
             packet = AuthPacket.decode(r)
-            ids = self.host.providers.authenticate(packet.scheme, packet.auth or b"", conn.peer_host)
+            ids = self.host.providers.authenticate(packet.scheme, packet.auth or b"")
         except JuteError:
             self.close(conn)
             return
@@ -495,6 +495,8 @@ class Serving:
         host = self.host
         header = entry.header
         result = host.tree.process_txn(header, entry.record)
+        if not host.tree.compare_digest(entry.digest):
+            host.warn(f"tree digest differs from the leader's after zxid 0x{header.zxid:x}")
         host.committed_log.add(entry)
         host.out.informs.append(entry)
         fired = host.tree.watches.take_fired()
@@ -522,7 +524,7 @@ class Serving:
                 conn = self.connections.get(watcher)
                 if conn is None:
                     continue
-                if not self.host.providers.check_acl(acl, codes.PERM_READ, conn.context.ids):
+                if acl and not self.host.providers.check_acl(acl, codes.PERM_READ, conn.context.ids):
                     continue
                 conn.out.write_raw(frame)
                 conn.sent += 1

@@ -47,5 +47,5 @@ class ContainerCollector:
         node = tree.find(path)
         if node is None or node.num_children() > 0:
             return False
-        ttl_ms = tree.ephemerals.types.ttl_ms(node.ephemeral_owner)
+        ttl_ms = tree.types.ttl_ms(node.ephemeral_owner)
         return self.host.wall_ms - node.mtime > ttl_ms

@@ -66,9 +66,8 @@ class Standalone(Role):
         tree = self.host.tree
         for session_id, timeout_ms in tree.sessions.items():
             self.sessions.add(session_id, timeout_ms, self.host.now_ms)
-        for session_id in tree.ephemerals.session_ids():
-            if session_id not in tree.sessions:
-                self.close_session(session_id)
+        for session_id in tree.dead_sessions():
+            self.close_session(session_id)
 
     def name(self) -> str:
         return "standalone"
