@@ -1,0 +1,306 @@
+"""Node: owns a Server and its doors; the only code that carries out a Ready.
+
+A turn begins with the first thing that happens and ends when the loop comes round again, so everything
+that arrived together is answered together: one write per connection, one append, one fsync.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+
+from zabra.proto.request import FIRST_CONNECTION_ID
+from zabra.proto.txn import TxnEntry
+from zabra.runtime.clock import monotonic_ms, wall_ms
+from zabra.runtime.command_thread import CommandThread
+from zabra.runtime.ports import Port
+from zabra.server.disk_worker import DiskWorker
+from zabra.server.ready import Dial, Listen, LogRead, Ready
+from zabra.server.server import Server
+
+log = logging.getLogger("zabra")
+
+# A transport above the high mark is congested: its requests are held back until it falls below the low one.
+WRITE_HIGH_BYTES = 1024 * 1024
+WRITE_LOW_BYTES = 256 * 1024
+
+# word, rest of the input -> the text to answer.
+WordAnswer = Callable[[str, bytes], bytes]
+Informed = Callable[[list[TxnEntry]], None]
+# from zxid, to zxid, max bytes -> entries, whether they reach all the way.
+LogReader = Callable[[int, int, int], tuple[list[TxnEntry], bool]]
+
+
+class Node:
+    """One server on the running loop.  ``stopped`` is set with its exit code when it must end."""
+
+    def __init__(
+        self,
+        server: Server,
+        log_worker: DiskWorker,
+        snapshot_worker: DiskWorker,
+        answer_word: WordAnswer,
+        read_log: LogReader,
+        informed: Informed | None = None,
+    ) -> None:
+        self.server = server
+        self.loop = asyncio.get_running_loop()
+        self.stopped: asyncio.Future[int] = self.loop.create_future()
+        self.answer_word = answer_word
+        self.read_log = read_log
+        self.informed = informed
+        self.ports: dict[int, Port] = {}
+        self.listeners: list[asyncio.Server] = []
+        self.peer_listeners: dict[int, list[asyncio.Server]] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._next_conn_id = FIRST_CONNECTION_ID
+        self._in_turn = False
+        self._wake: asyncio.TimerHandle | None = None
+        self._wake_at = 0
+        self._backlog_limit = server.settings.max_client_backlog
+        self.log_thread = CommandThread(
+            "zabra-log", log_worker, self.loop, self.disk_done, self.disk_failed
+        )
+        self.snapshot_thread = CommandThread(
+            "zabra-snapshot", snapshot_worker, self.loop, self.snapshot_done, self.snapshot_failed
+        )
+
+    # --- turns ------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Makes sure that a turn is under way and will end."""
+        if not self._in_turn:
+            self._in_turn = True
+            self.server.begin_turn(monotonic_ms(), wall_ms())
+            self.loop.call_soon(self._finish_turn)
+
+    def _finish_turn(self) -> None:
+        try:
+            ready = self.server.ready()
+            self._in_turn = False
+            self._carry_out(ready)
+        except Exception:
+            log.exception("internal error: stopping")
+            self.fail(1)
+
+    def _carry_out(self, ready: Ready) -> None:
+        ports = self.ports
+        if ready.disk:
+            self.log_thread.submit(ready.disk)
+        for conn_id, data in ready.sends:
+            port = ports.get(conn_id)
+            if port is not None and port.transport is not None:
+                port.transport.write(data)
+                if port.writes_paused:
+                    self._check_backlog(port)
+        if ready.snapshot:
+            self.snapshot_thread.submit(ready.snapshot)
+        if ready.informs and self.informed is not None:
+            self.informed(ready.informs)
+        self._carry_out_rare(ready)
+        self._schedule(ready.wake_at_ms)
+
+    def _carry_out_rare(self, ready: Ready) -> None:
+        for level, text in ready.log_lines:
+            log.log(level, text)
+        for conn_id, word, rest in ready.words:
+            self._answer(conn_id, word, rest)
+        for conn_id in ready.pauses:
+            self._pause(conn_id, True)
+        for conn_id in ready.resumes:
+            self._pause(conn_id, False)
+        for conn_id in ready.closes:
+            self._close(conn_id)
+        for listen in ready.listens:
+            self._spawn(self._listen(listen))
+        for dial in ready.dials:
+            self._spawn(self._dial(dial))
+        for read in ready.log_reads:
+            self._spawn(self._read_log(read))
+        if ready.stop_code >= 0:
+            log.error("%s", ready.stop_reason)
+            self.fail(int(ready.stop_code))
+
+    def _schedule(self, when_ms: int) -> None:
+        """Arranges for the next turn; at most one timer is pending."""
+        if when_ms == 0:
+            return
+        if self._wake is not None:
+            if self._wake_at <= when_ms and not self._wake.cancelled():
+                return
+            self._wake.cancel()
+        self._wake_at = when_ms
+        delay = max(0, when_ms - monotonic_ms()) / 1000
+        self._wake = self.loop.call_later(delay, self._on_wake)
+
+    def _on_wake(self) -> None:
+        self._wake = None
+        self.turn()
+
+    def fail(self, code: int) -> None:
+        """The node must end with exit code ``code``."""
+        if not self.stopped.done():
+            self.stopped.set_result(code)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    # --- what connections report ----------------------------------------------------------------------------
+
+    def port_opened(self, port: Port) -> None:
+        """A connection was accepted, or a dial has succeeded."""
+        transport = port.transport
+        assert transport is not None
+        port.conn_id = self._next_conn_id
+        self._next_conn_id += 1
+        self.ports[port.conn_id] = port
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
+        peer = transport.get_extra_info("peername") or ("unknown", 0)
+        self.turn()
+        self.server.connection_made(port.conn_id, port.port, peer[0], peer[1], port.dial_id)
+
+    def port_data(self, conn_id: int, data: bytes) -> None:
+        """Bytes from a connection."""
+        self.turn()
+        self.server.data_received(conn_id, data)
+
+    def port_lost(self, port: Port) -> None:
+        """A connection is gone."""
+        if self.ports.pop(port.conn_id, None) is not None:
+            self.turn()
+            self.server.connection_lost(port.conn_id)
+
+    def port_congested(self, port: Port) -> None:
+        """The peer does not take what is written."""
+        self.turn()
+        self.server.congested(port.conn_id)
+        self._check_backlog(port)
+
+    def port_drained(self, port: Port) -> None:
+        """The peer has caught up."""
+        self.turn()
+        self.server.drained(port.conn_id)
+
+    def _check_backlog(self, port: Port) -> None:
+        """Gives up a client that never reads before it takes the server's memory."""
+        transport = port.transport
+        assert transport is not None
+        if self.server.is_client(port.conn_id) and transport.get_write_buffer_size() > self._backlog_limit:
+            log.warning("client %s does not read: closing", transport.get_extra_info("peername"))
+            transport.abort()
+
+    def disk_done(self, token: int) -> None:
+        """The log thread has carried out everything up to ``token``."""
+        self.turn()
+        self.server.disk_done(token)
+
+    def disk_failed(self, token: int, message: str) -> None:
+        """The log thread has failed and ended."""
+        self.turn()
+        self.server.disk_failed(token, message)
+
+    def snapshot_done(self, token: int) -> None:
+        """The snapshot thread has carried out everything up to ``token``."""
+        self.turn()
+        self.server.snapshot_done(token)
+
+    def snapshot_failed(self, token: int, message: str) -> None:
+        """The snapshot thread has failed and ended."""
+        self.turn()
+        self.server.snapshot_failed(token, message)
+
+    # --- doors ------------------------------------------------------------------------------------------------
+
+    async def listen(self, port: int, host: str, number: int, backlog: int) -> int:
+        """Opens a door that stays open; returns the port number it got.  Raises OSError."""
+        listener = await self._open(port, host, number, backlog)
+        self.listeners.append(listener)
+        bound: int = listener.sockets[0].getsockname()[1]
+        return bound
+
+    async def _open(self, port: int, host: str, number: int, backlog: int) -> asyncio.Server:
+        return await self.loop.create_server(
+            lambda: Port(self, port), host or None, number, backlog=backlog, reuse_address=True
+        )
+
+    async def _listen(self, listen: Listen) -> None:
+        """Opens or closes the doors for other servers."""
+        for old in self.peer_listeners.pop(int(listen.port), []):
+            old.close()
+        if not listen.opened:
+            return
+        opened: list[asyncio.Server] = []
+        for host, number in listen.addresses:
+            try:
+                opened.append(await self._open(int(listen.port), host, number, 128))
+            except OSError as error:
+                log.error("cannot listen on %s:%d: %s", host, number, error)
+                self.turn()
+                self.server.listen_failed(int(listen.port), str(error))
+        self.peer_listeners[int(listen.port)] = opened
+
+    async def _dial(self, dial: Dial) -> None:
+        """Tries the addresses in turn."""
+        for host, number in dial.addresses:
+            try:
+                async with asyncio.timeout(dial.timeout_ms / 1000):
+                    await self.loop.create_connection(
+                        lambda: Port(self, int(dial.port), int(dial.dial_id)), host, number
+                    )
+                return
+            except (OSError, TimeoutError) as error:
+                log.debug("dialling %s:%d: %s", host, number, error)
+        self.turn()
+        self.server.dial_failed(int(dial.dial_id))
+
+    async def _read_log(self, read: LogRead) -> None:
+        """Reads txns back from the log, off the loop."""
+        entries, complete = await self.loop.run_in_executor(
+            None, self.read_log, int(read.from_zxid), int(read.to_zxid), int(read.max_bytes)
+        )
+        self.turn()
+        self.server.log_read(int(read.token), entries, complete)
+
+    def _answer(self, conn_id: int, word: str, rest: bytes) -> None:
+        """Answers a four-letter word and closes."""
+        port = self.ports.get(conn_id)
+        if port is not None and port.transport is not None:
+            port.transport.write(self.answer_word(word, rest))
+            self._close(conn_id)
+            self.turn()
+            self.server.connection_lost(conn_id)
+
+    def _pause(self, conn_id: int, paused: bool) -> None:
+        port = self.ports.get(conn_id)
+        if port is not None and port.transport is not None and not port.transport.is_closing():
+            if paused:
+                port.transport.pause_reading()
+            else:
+                port.transport.resume_reading()
+
+    def _close(self, conn_id: int) -> None:
+        port = self.ports.pop(conn_id, None)
+        if port is not None and port.transport is not None:
+            port.transport.close()
+
+    async def stop(self) -> None:
+        """Closes the doors, then the connections, and waits until the disk has everything."""
+        for listener in self.listeners:
+            listener.close()
+        for listeners in self.peer_listeners.values():
+            for listener in listeners:
+                listener.close()
+        if self._wake is not None:
+            self._wake.cancel()
+        for task in list(self.tasks):
+            task.cancel()
+        for port in list(self.ports.values()):
+            if port.transport is not None:
+                port.transport.close()
+        await self.loop.run_in_executor(None, self.log_thread.stop)
+        await self.loop.run_in_executor(None, self.snapshot_thread.stop)
