@@ -16,7 +16,7 @@ ROOT: Final = "/"
 # One or more components, none of them "." or "..".  Upstream tests UTF-16 units, so every character beyond
 # the BMP (two surrogates there) is refused along with the surrogates themselves.
 _VALID_PATH: Final = re.compile(
-    "(?:/(?!\\.{1,2}(?:/|\\Z))[^/\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff\U00010000-\U0010ffff]+)+\\Z"
+    r"(?:/(?!\.{1,2}(?:/|\Z))[^/\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff\U00010000-\U0010ffff]+)+\Z"
 )
 
 
