@@ -2,19 +2,19 @@
 
 A driver keeps two queues (``Ready.disk`` and ``Ready.snapshot``) and one worker for each.  It hands a
 worker everything that has queued up, the worker returns when all of it is durable, and the driver reports
-the last token by ``Server.disk_done``.  Appends that stand next to each other share one fsync: that is the
-group commit.  The runtime calls it on its log-writing thread; the simulator calls it on a simulated disk
-whose every operation may be the last before a power cut.
+the last token by ``Server.disk_done``.  Appends that stand next to each other share one write and one
+fsync: that is the group commit.  The runtime calls it on its log-writing thread; the simulator calls it on
+a simulated disk whose every operation may be the last before a power cut.
 
 Source: upstream ``SyncRequestProcessor`` (batching), ``Learner.syncWithLeader`` (the order of snapshot,
 log and epoch writes).
 """
 
-from typing import Final, Protocol
+from typing import Final
 
 from mypy_extensions import i64
 
-from zabra.proto.txn import TxnEntry
+from zabra.proto.txn import DIGEST_VERSION
 from zabra.server.ready import (
     DISK_ACCEPTED_EPOCH,
     DISK_APPEND,
@@ -30,67 +30,16 @@ from zabra.server.ready import (
     DISK_TRUNCATE,
     DiskCommand,
 )
+from zabra.storage import history
+from zabra.storage.disk import Disk
+from zabra.storage.epochs import Epochs, write_atomically
+from zabra.storage.errors import StorageError
+from zabra.storage.names import join
+from zabra.storage.snapshot_format import ZxidDigest
+from zabra.storage.snapshots import FileSnap, SnapshotWriter
+from zabra.storage.txnlog import FileTxnLog
 
 NO_TOKEN: Final = -1
-
-
-class LogStore(Protocol):
-    """What the worker asks of the txn log (``storage.txnlog.FileTxnLog``)."""
-
-    def append(self, zxid: int, raw: bytes) -> None:
-        """Writes one entry; durable only after ``sync``."""
-
-    def sync(self) -> None:
-        """Makes everything appended durable."""
-
-    def roll(self) -> None:
-        """The next append starts a new file."""
-
-    def truncate(self, zxid: int) -> bool:
-        """Cuts everything after ``zxid``, durably; False if the log does not reach back to it."""
-
-
-class SnapshotFile(Protocol):
-    """An unfinished snapshot (``storage.snapshots``)."""
-
-    def write(self, data: bytes) -> None:
-        """More of the body."""
-
-    def finish(self, zxid: int, digest: int) -> None:
-        """Writes the trailer and makes the file a valid snapshot."""
-
-    def abort(self) -> None:
-        """Removes the unfinished file."""
-
-
-class SnapshotStore(Protocol):
-    """What the worker asks of the snapshots (``storage.snapshots.FileSnap``)."""
-
-    def begin(self, zxid: int, sync: bool) -> SnapshotFile:
-        """Starts ``snapshot.<zxid>``; ``sync``: ``finish`` returns only when it is durable."""
-
-    def drop_after(self, zxid: int) -> None:
-        """Deletes every snapshot newer than ``zxid``."""
-
-
-class EpochStore(Protocol):
-    """What the worker asks of the epoch files (``storage.epochs.Epochs``)."""
-
-    def save_accepted(self, epoch: int) -> None:
-        """Replaces acceptedEpoch, atomically and durably."""
-
-    def save_current(self, epoch: int) -> None:
-        """Replaces currentEpoch, atomically and durably."""
-
-
-class FileStore(Protocol):
-    """Configuration files beside the data."""
-
-    def save(self, name: str, data: bytes) -> None:
-        """Replaces a file, atomically and durably."""
-
-    def delete(self, name: str) -> None:
-        """Removes a file if it is there."""
 
 
 class DiskFailure(Exception):
@@ -107,17 +56,34 @@ class DiskFailure(Exception):
 
 
 class DiskWorker:
-    """Runs the commands of one queue; ``fsyncs`` counts group commits."""
+    """Runs the commands of one queue.
+
+    Args:
+        log: None for the queue of fuzzy snapshots, which writes no log.  A snapshot on the queue that has
+            a log is one a leader sent (SNAP): it replaces the history instead of standing beside it.
+        files, files_folder: where configuration files are (``DISK_SAVE_FILE``).
+        with_digests: whether snapshots end with the tree's digest (``digest.enabled``).
+    """
 
     def __init__(
-        self, log: LogStore, snapshots: SnapshotStore, epochs: EpochStore, files: FileStore
+        self,
+        log: FileTxnLog | None,
+        snapshots: FileSnap,
+        epochs: Epochs,
+        files: Disk,
+        files_folder: str,
+        with_digests: bool,
     ) -> None:
-        self._log: LogStore = log
-        self._snapshots: SnapshotStore = snapshots
-        self._epochs: EpochStore = epochs
-        self._files: FileStore = files
-        self._unfinished: SnapshotFile | None = None
-        self._unsynced: bool = False
+        self._log: FileTxnLog | None = log
+        self._snapshots: FileSnap = snapshots
+        self._epochs: Epochs = epochs
+        self._files: Disk = files
+        self._files_folder: str = files_folder
+        self._with_digests: bool = with_digests
+        self._unfinished: SnapshotWriter | None = None
+        self._unfinished_zxid: i64 = 0
+        self._batch: list[tuple[int, bytes]] = []
+        # How many group commits, and how many txns they wrote.
         self.fsyncs: i64 = 0
         self.appended: i64 = 0
 
@@ -127,75 +93,101 @@ class DiskWorker:
         Raises DiskFailure at the first command that fails; nothing after it is tried.
         """
         done: i64 = NO_TOKEN
-        token: i64 = NO_TOKEN
         last: i64 = NO_TOKEN
+        token: i64 = NO_TOKEN
         try:
             for command in commands:
                 token = command.token
-                if command.kind != DISK_APPEND and self._unsynced:
-                    self._sync()
+                if command.kind == DISK_APPEND:
+                    self._gather(command)
+                else:
+                    self._flush()
                     done = last
-                self._carry_out(command)
+                    self._carry_out(command)
+                    done = token
                 last = token
-                if not self._unsynced:
-                    done = last
-            if self._unsynced:
-                self._sync()
-        except (OSError, ValueError) as error:
+            self._flush()
+        except (OSError, StorageError, ValueError) as error:
             raise DiskFailure(token, done, f"{type(error).__name__}: {error}") from error
         return last
 
-    def _sync(self) -> None:
-        self._log.sync()
-        self._unsynced = False
-        self.fsyncs += 1
+    def _gather(self, command: DiskCommand) -> None:
+        for entry in command.entries:
+            self._batch.append((entry.header.zxid, entry.raw))
 
-    def _append(self, entries: list[TxnEntry]) -> None:
-        for entry in entries:
-            self._log.append(entry.header.zxid, entry.raw)
-            self.appended += 1
-        self._unsynced = True
+    def _flush(self) -> None:
+        """One write and one fsync for all appends gathered."""
+        batch = self._batch
+        if batch:
+            self._batch = []
+            log = self._log
+            assert log is not None, "an append on the snapshot queue"
+            log.append(batch)
+            log.sync()
+            self.fsyncs += 1
+            self.appended += len(batch)
 
     def _carry_out(self, command: DiskCommand) -> None:
         kind = command.kind
-        if kind == DISK_APPEND:
-            self._append(command.entries)
-        elif kind == DISK_ROLL:
-            self._log.roll()
-        elif kind == DISK_TRUNCATE:
-            if not self._log.truncate(command.zxid):
-                raise ValueError(f"the log cannot be truncated to 0x{command.zxid:x}")
+        if kind == DISK_ROLL or kind == DISK_TRUNCATE:
+            log = self._log
+            assert log is not None, "log work on the snapshot queue"
+            if kind == DISK_ROLL:
+                log.roll()
+            else:
+                history.truncate(log, self._snapshots, command.zxid)
         elif kind == DISK_ACCEPTED_EPOCH:
-            self._epochs.save_accepted(command.value)
+            self._epochs.write_accepted(command.value)
         elif kind == DISK_CURRENT_EPOCH:
-            self._epochs.save_current(command.value)
+            self._epochs.write_current(command.value)
         elif kind == DISK_SAVE_FILE:
-            self._files.save(command.name, command.data)
+            write_atomically(self._files, self._files_folder, command.name, command.data)
         elif kind == DISK_DELETE_FILE:
-            self._files.delete(command.name)
+            self._delete_file(command.name)
         else:
             self._carry_out_snapshot(command)
+
+    def _delete_file(self, name: str) -> None:
+        path = join(self._files_folder, name)
+        if self._files.exists(path):
+            self._files.delete(path)
+            self._files.sync_folder(self._files_folder)
 
     def _carry_out_snapshot(self, command: DiskCommand) -> None:
         kind = command.kind
         if kind == DISK_SNAPSHOT_BEGIN:
             self._drop_unfinished()
-            self._unfinished = self._snapshots.begin(command.zxid, command.flag)
+            log = self._log
+            if log is not None:
+                history.forget_beyond(log, self._snapshots, command.zxid)
+            self._unfinished = self._snapshots.writer(command.zxid)
+            self._unfinished_zxid = command.zxid
         elif kind == DISK_SNAPSHOT_CHUNK:
             assert self._unfinished is not None, "a snapshot chunk without a beginning"
             self._unfinished.write(command.data)
         elif kind == DISK_SNAPSHOT_END:
-            assert self._unfinished is not None, "a snapshot's end without a beginning"
-            self._unfinished.finish(command.zxid, command.value)
-            self._unfinished = None
+            self._finish_snapshot(command)
         elif kind == DISK_SNAPSHOT_ABORT:
             self._drop_unfinished()
         elif kind == DISK_DROP_SNAPSHOTS:
-            self._snapshots.drop_after(command.zxid)
+            for file in self._snapshots.files():
+                if file.zxid > command.zxid:
+                    self._snapshots.delete(file)
         else:
             raise AssertionError(f"unknown disk command {kind}")
 
+    def _finish_snapshot(self, command: DiskCommand) -> None:
+        writer = self._unfinished
+        assert writer is not None, "a snapshot's end without a beginning"
+        self._unfinished = None
+        digest = ZxidDigest(command.zxid, DIGEST_VERSION, command.value) if self._with_digests else None
+        writer.finish(digest, command.zxid)
+        log = self._log
+        if log is not None:
+            history.adopt(log, self._snapshots, self._unfinished_zxid)
+
     def _drop_unfinished(self) -> None:
-        if self._unfinished is not None:
-            self._unfinished.abort()
+        writer = self._unfinished
+        if writer is not None:
             self._unfinished = None
+            writer.abort()
