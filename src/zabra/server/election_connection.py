@@ -28,7 +28,7 @@ from zabra.proto.notification import (
 # Accepted connections that have not said who they are.
 UNIDENTIFIED_MAX: Final = 256
 
-# Peers that are in no configuration (joiners, observers) for which anything is remembered.
+# Peers that are in no configuration (joiners): connections that stand, and dials under way.
 UNKNOWN_PEERS_MAX: Final = 256
 
 NEVER: Final = -1
@@ -140,8 +140,8 @@ class ElectionConnections:
         if link is not None and not link.congested:
             self._transmit(link, message, actions)
             return
-        if sid not in self._pending and not self._may_remember(sid):
-            actions.notes.append(f"too many unknown peers: nothing is kept for {sid}")
+        if link is None and sid not in self._addresses:
+            actions.notes.append(f"server {sid} is in no configuration and has no connection")
             return
         self._pending[sid] = message
         if link is None:
@@ -161,6 +161,9 @@ class ElectionConnections:
         if not addresses:
             actions.notes.append(f"no election address of server {sid} is known")
             return
+        if sid not in self._addresses and self._unknown(self._dialling) >= UNKNOWN_PEERS_MAX:
+            actions.notes.append(f"too many dials to unknown peers: server {sid} is not dialled")
+            return
         self._dialling[sid] = None
         actions.dials.append((sid, addresses))
 
@@ -169,11 +172,21 @@ class ElectionConnections:
         self._last[link.sid] = message
         actions.sends.append((link.conn, message))
 
-    def _may_remember(self, sid: i64) -> bool:
-        if sid in self._addresses or sid in self._last:
-            return True
-        unknown = [peer for peer in self._pending if peer not in self._addresses]
-        return len(unknown) + len(self._last) < UNKNOWN_PEERS_MAX + len(self._addresses)
+    def _is_crowded(self, sid: i64) -> bool:
+        """Whether ``sid`` is one unknown peer too many."""
+        if sid in self._addresses or sid in self._by_sid:
+            return False
+        return self._unknown(dict.fromkeys(self._by_sid)) >= UNKNOWN_PEERS_MAX
+
+    def _unknown(self, sids: dict[int, None]) -> i64:
+        """How many of ``sids`` are in no configuration."""
+        return len([sid for sid in sids if sid not in self._addresses])
+
+    def _forget_unknown(self, sid: i64) -> None:
+        """A peer in no configuration is owed nothing once its connection is gone."""
+        if sid not in self._addresses:
+            self._pending.pop(sid, None)
+            self._last.pop(sid, None)
 
     # What happens to connections.
 
@@ -184,6 +197,9 @@ class ElectionConnections:
         if sid > self.sid and sid in self._by_sid:
             # It has dialled meanwhile; saying hello would only make it dial again.
             actions.closes.append((conn, f"server {sid} has connected already"))
+            return actions
+        if self._is_crowded(sid):
+            actions.closes.append((conn, f"too many connections of unknown peers: {sid}"))
             return actions
         hello = encode_initial_message(self.sid, self._own_addresses, self._multi_address)
         actions.sends.append((conn, hello))
@@ -218,9 +234,13 @@ class ElectionConnections:
         actions = ElectionActions()
         link = self._forget(conn)
         if link is not None and link.identified and self._by_sid.get(link.sid) is link:
-            self._by_sid.pop(link.sid)
-            actions.downs.append(link.sid)
+            self._down(link.sid, actions)
         return actions
+
+    def _down(self, sid: i64, actions: ElectionActions) -> None:
+        self._by_sid.pop(sid, None)
+        self._forget_unknown(sid)
+        actions.downs.append(sid)
 
     def set_congested(self, conn: i64, congested: bool) -> ElectionActions:
         """Whether the transport of ``conn`` has too much to send: the newest message waits meanwhile."""
@@ -288,6 +308,9 @@ class ElectionConnections:
             addresses = hello.addresses if hello.addresses else self._addresses.get(sid, [])
             self._dial(sid, addresses, actions)
             return False
+        if self._is_crowded(sid):
+            self._close(link, f"too many connections of unknown peers: {sid}", actions)
+            return False
         link.buf = link.buf[hello.size :]
         self._unidentified.pop(link.conn, None)
         self._establish(link, sid, actions)
@@ -315,9 +338,8 @@ class ElectionConnections:
             start = r.pos
             size = r.read_int()
             if size <= 0 or size > NOTIFICATION_BYTES_MAX:
-                self._by_sid.pop(link.sid, None)
                 self._close(link, f"invalid message length {size} from server {link.sid}", actions)
-                actions.downs.append(link.sid)
+                self._down(link.sid, actions)
                 return
             if r.remaining() < size:
                 r.pos = start
