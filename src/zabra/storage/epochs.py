@@ -61,11 +61,11 @@ class Epochs:
         """currentEpoch.tmp: what a crash between writing and renaming left."""
         return _read_number(self._disk, join(self._folder, CURRENT_EPOCH + TMP_ENDING))
 
-    def write_accepted(self, epoch: int) -> None:
+    def save_accepted(self, epoch: int) -> None:
         """Durable on return."""
         self._write(ACCEPTED_EPOCH, epoch)
 
-    def write_current(self, epoch: int) -> None:
+    def save_current(self, epoch: int) -> None:
         """Durable on return."""
         self._write(CURRENT_EPOCH, epoch)
 

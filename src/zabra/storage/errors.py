@@ -4,7 +4,7 @@ An OSError from the Disk is not wrapped: it says itself what the operating syste
 """
 
 
-class StorageError(Exception):
+class StorageError(ValueError):
     """Something about the files makes it unsafe to go on."""
 
 

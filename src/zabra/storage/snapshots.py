@@ -10,6 +10,7 @@ A body is opaque bytes; the tree makes and reads it.
 from collections.abc import Iterable
 from typing import Final
 
+from zabra.proto.txn import DIGEST_VERSION
 from zabra.storage import compression
 from zabra.storage.compression import CompressionError
 from zabra.storage.disk import Disk
@@ -47,12 +48,19 @@ class SnapshotFile:
 
 
 class SnapshotWriter:
-    """Writes one snapshot: ``write`` for each chunk of the body, then ``finish``, or ``abort``."""
+    """Writes one snapshot: ``write`` for each chunk of the body, then ``finish``, or ``abort``.
 
-    def __init__(self, disk: Disk, folder: str, zxid: int, method: str) -> None:
+    ``path`` is the name it gets by ``finish``.
+    """
+
+    def __init__(
+        self, disk: Disk, folder: str, zxid: int, method: str, with_digest: bool, with_last_zxid: bool
+    ) -> None:
         self._disk = disk
         self._folder = folder
-        self._name = snapshot_name(zxid, method)
+        self._with_digest = with_digest
+        self._with_last_zxid = with_last_zxid
+        self.path = join(folder, snapshot_name(zxid, method))
         self._new = join(folder, f"{NEW_SNAPSHOT_PREFIX}{zxid:x}")
         self._compressor = compression.compressor(method)
         self._encoder = SnapshotEncoder()
@@ -68,23 +76,25 @@ class SnapshotWriter:
         """The next piece of the body."""
         self._put(self._encoder.body(chunk))
 
-    def finish(self, digest: ZxidDigest | None, last_zxid: int) -> str:
-        """Writes what stands behind the body and makes the file durable; returns its path.
+    def finish(self, zxid: int, digest: int) -> None:
+        """Writes what stands behind the body, and returns when the snapshot is durable under its name.
 
-        ``digest`` and ``last_zxid`` as in ``SnapshotEncoder.end``.
+        ``zxid`` is the last txn that may be in the body, ``digest`` the tree's digest after that txn.
         """
+        trailer = self._encoder.end(
+            ZxidDigest(zxid, DIGEST_VERSION, digest) if self._with_digest else None,
+            zxid if self._with_last_zxid else -1,
+        )
         try:
-            self._put(self._encoder.end(digest, last_zxid))
+            self._put(trailer)
             rest = self._compressor.finish()
             if rest:
                 self._file.write(rest)
             self._file.sync()
         finally:
             self._file.close()
-        path = join(self._folder, self._name)
-        self._disk.rename(self._new, path)
+        self._disk.rename(self._new, self.path)
         self._disk.sync_folder(self._folder)
-        return path
 
     def abort(self) -> None:
         """Gives up: the unfinished file is removed."""
@@ -169,12 +179,24 @@ class FileSnap:
     Args:
         disk, folder: where the files are.
         compression_method: "", "gz" or "snappy" (``snapshot.compression.method``), for new files.
+        with_digest: new files say what the tree's digest is (``digest.enabled``).
+        with_last_zxid: new files say how far they reach (``serializeLastProcessedZxid.enabled``).
     """
 
-    def __init__(self, disk: Disk, folder: str, *, compression_method: str = "") -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        folder: str,
+        *,
+        compression_method: str = "",
+        with_digest: bool = True,
+        with_last_zxid: bool = True,
+    ) -> None:
         self._disk = disk
         self._folder = folder
         self._method = compression_method
+        self._with_digest = with_digest
+        self._with_last_zxid = with_last_zxid
         compression.compressor(compression_method)
 
     def files(self) -> list[SnapshotFile]:
@@ -241,20 +263,33 @@ class FileSnap:
         found = self.candidates(1)
         return found[0].size if found else 0
 
-    def writer(self, zxid: int) -> SnapshotWriter:
-        """Begins the snapshot of ``zxid``.  A snapshot of that zxid is replaced when the writer finishes."""
-        return SnapshotWriter(self._disk, self._folder, zxid, self._method)
+    def begin(self, zxid: int, sync: bool = True) -> SnapshotWriter:
+        """Begins the snapshot of ``zxid``; a snapshot of that zxid is replaced when the writer finishes.
 
-    def save(self, zxid: int, body: Iterable[bytes], digest: ZxidDigest | None, last_zxid: int) -> str:
-        """Writes a whole snapshot; returns its path.  On an error the unfinished file is removed."""
-        writer = self.writer(zxid)
+        ``sync`` is upstream's choice whether the file is fsynced before it counts as taken; here every
+        one is, since a name given to bytes that are not durable is what recovery would trip over.
+        """
+        return SnapshotWriter(
+            self._disk, self._folder, zxid, self._method, self._with_digest, self._with_last_zxid
+        )
+
+    def save(self, zxid: int, body: Iterable[bytes], last_zxid: int, digest: int) -> str:
+        """Writes a whole snapshot; returns its path.  If ``body`` fails the unfinished file is removed."""
+        writer = self.begin(zxid)
         try:
             for chunk in body:
                 writer.write(chunk)
         except BaseException:
             writer.abort()
             raise
-        return writer.finish(digest, last_zxid)
+        writer.finish(last_zxid, digest)
+        return writer.path
+
+    def drop_after(self, zxid: int) -> None:
+        """Deletes every snapshot newer than ``zxid``, durably."""
+        for file in self.files():
+            if file.zxid > zxid:
+                self.delete(file)
 
     def reader(self, file: SnapshotFile, slice_bytes: int = _READ_BYTES) -> SnapshotReader:
         """Reads a file; see SnapshotReader."""
