@@ -14,7 +14,6 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from zabra.proto.txn import DIGEST_VERSION
 from zabra.server.ready import (
     DISK_ACCEPTED_EPOCH,
     DISK_APPEND,
@@ -30,14 +29,12 @@ from zabra.server.ready import (
     DISK_TRUNCATE,
     DiskCommand,
 )
-from zabra.storage import history
 from zabra.storage.disk import Disk
 from zabra.storage.epochs import Epochs, write_atomically
 from zabra.storage.errors import StorageError
 from zabra.storage.names import join
-from zabra.storage.snapshot_format import ZxidDigest
-from zabra.storage.snapshots import FileSnap, SnapshotWriter
-from zabra.storage.txnlog import FileTxnLog
+from zabra.storage.snapshots import SnapshotWriter
+from zabra.storage.txnsnaplog import FileTxnSnapLog
 
 NO_TOKEN: Final = -1
 
@@ -59,30 +56,23 @@ class DiskWorker:
     """Runs the commands of one queue.
 
     Args:
-        log: None for the queue of fuzzy snapshots, which writes no log.  A snapshot on the queue that has
-            a log is one a leader sent (SNAP): it replaces the history instead of standing beside it.
+        store: log and snapshots.
+        writes_log: True for the queue of the log.  A snapshot on that queue is one a leader sent (SNAP): it
+            replaces the history.  A snapshot on the other queue is fuzzy and stands beside it.
         files, files_folder: where configuration files are (``DISK_SAVE_FILE``).
-        with_digests: whether snapshots end with the tree's digest (``digest.enabled``).
     """
 
     def __init__(
-        self,
-        log: FileTxnLog | None,
-        snapshots: FileSnap,
-        epochs: Epochs,
-        files: Disk,
-        files_folder: str,
-        with_digests: bool,
+        self, store: FileTxnSnapLog, writes_log: bool, epochs: Epochs, files: Disk, files_folder: str
     ) -> None:
-        self._log: FileTxnLog | None = log
-        self._snapshots: FileSnap = snapshots
+        self._store: FileTxnSnapLog = store
+        self._writes_log: bool = writes_log
         self._epochs: Epochs = epochs
         self._files: Disk = files
         self._files_folder: str = files_folder
-        self._with_digests: bool = with_digests
         self._unfinished: SnapshotWriter | None = None
         self._unfinished_zxid: i64 = 0
-        self._batch: list[tuple[int, bytes]] = []
+        self._unsynced: i64 = 0
         # How many group commits, and how many txns they wrote.
         self.fsyncs: i64 = 0
         self.appended: i64 = 0
@@ -112,34 +102,32 @@ class DiskWorker:
         return last
 
     def _gather(self, command: DiskCommand) -> None:
+        assert self._writes_log, "an append on the snapshot queue"
         for entry in command.entries:
-            self._batch.append((entry.header.zxid, entry.raw))
+            self._store.append(entry.header.zxid, entry.raw)
+            self._unsynced += 1
 
     def _flush(self) -> None:
         """One write and one fsync for all appends gathered."""
-        batch = self._batch
-        if batch:
-            self._batch = []
-            log = self._log
-            assert log is not None, "an append on the snapshot queue"
-            log.append(batch)
-            log.sync()
+        if self._unsynced > 0:
+            self._store.sync()
             self.fsyncs += 1
-            self.appended += len(batch)
+            self.appended += self._unsynced
+            self._unsynced = 0
 
     def _carry_out(self, command: DiskCommand) -> None:
         kind = command.kind
-        if kind == DISK_ROLL or kind == DISK_TRUNCATE:
-            log = self._log
-            assert log is not None, "log work on the snapshot queue"
-            if kind == DISK_ROLL:
-                log.roll()
-            else:
-                history.truncate(log, self._snapshots, command.zxid)
+        if kind == DISK_ROLL:
+            assert self._writes_log, "log work on the snapshot queue"
+            self._store.roll()
+        elif kind == DISK_TRUNCATE:
+            assert self._writes_log, "log work on the snapshot queue"
+            if not self._store.truncate(command.zxid):
+                raise ValueError(f"no snapshot to start from once the log is cut at 0x{command.zxid:x}")
         elif kind == DISK_ACCEPTED_EPOCH:
-            self._epochs.write_accepted(command.value)
+            self._epochs.save_accepted(command.value)
         elif kind == DISK_CURRENT_EPOCH:
-            self._epochs.write_current(command.value)
+            self._epochs.save_current(command.value)
         elif kind == DISK_SAVE_FILE:
             write_atomically(self._files, self._files_folder, command.name, command.data)
         elif kind == DISK_DELETE_FILE:
@@ -157,10 +145,9 @@ class DiskWorker:
         kind = command.kind
         if kind == DISK_SNAPSHOT_BEGIN:
             self._drop_unfinished()
-            log = self._log
-            if log is not None:
-                history.forget_beyond(log, self._snapshots, command.zxid)
-            self._unfinished = self._snapshots.writer(command.zxid)
+            if self._writes_log:
+                self._store.forget_beyond(command.zxid)
+            self._unfinished = self._store.begin(command.zxid, command.flag)
             self._unfinished_zxid = command.zxid
         elif kind == DISK_SNAPSHOT_CHUNK:
             assert self._unfinished is not None, "a snapshot chunk without a beginning"
@@ -170,9 +157,7 @@ class DiskWorker:
         elif kind == DISK_SNAPSHOT_ABORT:
             self._drop_unfinished()
         elif kind == DISK_DROP_SNAPSHOTS:
-            for file in self._snapshots.files():
-                if file.zxid > command.zxid:
-                    self._snapshots.delete(file)
+            self._store.drop_after(command.zxid)
         else:
             raise AssertionError(f"unknown disk command {kind}")
 
@@ -180,11 +165,9 @@ class DiskWorker:
         writer = self._unfinished
         assert writer is not None, "a snapshot's end without a beginning"
         self._unfinished = None
-        digest = ZxidDigest(command.zxid, DIGEST_VERSION, command.value) if self._with_digests else None
-        writer.finish(digest, command.zxid)
-        log = self._log
-        if log is not None:
-            history.adopt(log, self._snapshots, self._unfinished_zxid)
+        writer.finish(command.zxid, command.value)
+        if self._writes_log:
+            self._store.adopt(self._unfinished_zxid)
 
     def _drop_unfinished(self) -> None:
         writer = self._unfinished
