@@ -72,7 +72,7 @@ SYNC_MOVES: Final[dict[int, list[int]]] = {
 }
 
 
-class IllegalMove(AssertionError):
+class IllegalMove(Exception):
     """A state machine was asked for a move its table does not have: a bug, so the server must stop."""
 
 
