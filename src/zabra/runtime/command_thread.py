@@ -5,12 +5,15 @@ the group commit.  The log has one, fuzzy snapshots have another.
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from zabra.server.disk_worker import DiskFailure, DiskWorker
 from zabra.server.ready import DiskCommand
+
+log = logging.getLogger("zabra")
 
 Done = Callable[[int], None]
 Failed = Callable[[int, str], None]
@@ -50,6 +53,11 @@ class CommandThread:
             except DiskFailure as failure:
                 # Nothing after a failure may be tried: what the kernel dropped stays dropped.
                 self._report(self._failed, failure.token, failure.message)
+                return
+            except Exception as bug:
+                # Not a disk's refusal but a mistake of ours: as little may be acknowledged after it.
+                log.exception("internal error in the %s thread", self._thread.name)
+                self._report(self._failed, batch[-1].token, f"internal error: {bug!r}")
                 return
             self._report(self._done, token)
             if ended:

@@ -44,7 +44,7 @@ class Server(Host):
         self.snapshotter: Snapshotter = Snapshotter(self)
         role.start(self.serving)
         # As upstream: a server that starts to serve first saves what it starts from.
-        self.snapshotter.begin(False)
+        self.snapshotter.begin()
 
     # --- what a driver reports ------------------------------------------------------------------------
 

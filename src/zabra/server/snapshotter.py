@@ -65,16 +65,15 @@ class Snapshotter:
             self.draw_triggers()
             self.host.roll_log()
             if self.end_token <= self.done_token:
-                self.begin(False)
+                self.begin()
 
-    def begin(self, sync: bool) -> None:
-        """Starts one now; ``sync``: it counts as done only when it is durable."""
+    def begin(self) -> None:
+        """Starts one now."""
         host = self.host
         self.begun_zxid = host.tree.last_processed_zxid
         self.walk = SnapshotWalk(host.tree)
         command = host.snapshot_command(DISK_SNAPSHOT_BEGIN)
         command.zxid = self.begun_zxid
-        command.flag = sync
         self.end_token = command.token
         host.wake_by(host.now_ms)
 
