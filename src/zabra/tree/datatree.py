@@ -32,7 +32,7 @@ from zabra.proto.records import (
 from zabra.proto.txn import DIGEST_VERSION, TxnRecord, decode_record
 from zabra.tree.acl import OPEN_ACL_ID, READ_ACL_UNSAFE, AclCache
 from zabra.tree.digest import UNCOUNTED_PREFIX
-from zabra.tree.ephemerals import CONTAINER_OWNER, Ephemerals, EphemeralTypes, ttl_owner
+from zabra.tree.ephemerals import CONTAINER_OWNER, TTL_MAX_MS, Ephemerals, EphemeralTypes, ttl_owner
 from zabra.tree.node import DIGEST_UNKNOWN, DataNode
 from zabra.tree.quota import QUOTA_ROOT, Quota
 from zabra.tree.watches import WatchManager
@@ -66,6 +66,13 @@ def signed32(value: i64) -> i64:
 def is_special_path(path: str) -> bool:
     """Whether the path belongs to ZooKeeper itself and may not be deleted."""
     return path in SPECIAL_PATHS
+
+
+def ttl_owner_of_txn(ttl_ms: i64) -> i64:
+    """The owner word of a TTL node.  Raises JuteError for a TTL that no server proposes."""
+    if ttl_ms <= 0 or ttl_ms > TTL_MAX_MS:
+        raise JuteError(f"unreasonable ttl = {ttl_ms}")
+    return ttl_owner(ttl_ms)
 
 
 class TxnResult:
@@ -314,7 +321,7 @@ class DataTree:
                 record.path,
                 record.data,
                 record.acl,
-                ttl_owner(record.ttl),
+                ttl_owner_of_txn(record.ttl),
                 record.parent_cversion,
                 zxid,
                 time,
@@ -347,7 +354,11 @@ class DataTree:
         zxid: i64,
         time: i64,
     ) -> i64:
-        """Returns the error code."""
+        """Returns the error code.
+
+        NODEEXISTS happens in replay only.  The node is made anew all the same: the snapshot has this one or
+        a later one at its path, and whatever happened to either since then is still to be replayed.
+        """
         slash = path.rfind("/")
         parent_path = path[:slash] if slash > 0 else ROOT
         parent = self.nodes.get(parent_path)
@@ -367,25 +378,38 @@ class DataTree:
         children = parent.child_paths
         if children is None:
             parent.child_paths = {path: None}
-        elif path not in children:
+        else:
             children[path] = None
         acl_id = self.acls.intern(acl)
-        if existing is not None:
-            self.acls.remove_usage(existing.acl_id)
-            existing.acl_id = acl_id
-            return codes.ERR_NODE_EXISTS
         node = DataNode(
             data, acl_id, zxid, zxid, zxid, time, time, 0, 0, 0, owner, self.types.session_owner(owner)
         )
+        size = node.data_length()
+        count: i64 = 1
+        if existing is not None:
+            size -= existing.data_length()
+            count = 0
+            self._forget(path, existing)
         self._insert(path, node)
         if owner != 0:
             self.ephemerals.add(path, owner)
-        size = node.data_length()
-        self.approximate_data_size += len(path) + size
-        self._update_quota(path, parent_path, size)
+        self.approximate_data_size += len(path) + node.data_length()
+        self.quota.node_added(path, parent_path)
+        self.quota.update(path, size, count)
+        self._take_quota_size()
+        if existing is not None:
+            return codes.ERR_NODE_EXISTS
         if not self.watches.is_idle():
             self.watches.node_created(path, parent_path, zxid, acl, self.acls.get(parent.acl_id))
         return codes.OK
+
+    def _forget(self, path: str, node: DataNode) -> None:
+        """Takes a node out of every table but ``nodes`` and its parent's children."""
+        self._sub_digest(path, node)
+        self.acls.remove_usage(node.acl_id)
+        if node.ephemeral_owner != 0:
+            self.ephemerals.remove(path, node.ephemeral_owner)
+        self.approximate_data_size -= len(path) + node.data_length()
 
     def _insert(self, path: str, node: DataNode) -> None:
         # The key of ``nodes`` and of the parent's children must be one string, or it is kept twice.
@@ -395,12 +419,6 @@ class DataTree:
             self.digest += value
             if node.data_length() > _DIGEST_KEEP_BYTES:
                 node.digest = value
-
-    def _update_quota(self, path: str, parent_path: str, size: i64) -> None:
-        quota = self.quota
-        quota.node_added(path, parent_path)
-        quota.update(path, size, 1)
-        self._take_quota_size()
 
     def _take_quota_size(self) -> None:
         self.approximate_data_size += self.quota.size_delta
@@ -427,16 +445,11 @@ class DataTree:
         node = self.nodes.get(path)
         if node is None:
             return codes.ERR_NO_NODE
-        self._sub_digest(path, node)
-        del self.nodes[path]
         acl = self.acls.get(node.acl_id)
-        self.acls.remove_usage(node.acl_id)
-        if node.ephemeral_owner != 0:
-            self.ephemerals.remove(path, node.ephemeral_owner)
-        size = node.data_length()
-        self.approximate_data_size -= len(path) + size
+        self._forget(path, node)
+        del self.nodes[path]
         self.quota.node_removed(path, parent_path)
-        self.quota.update(path, -size, -1)
+        self.quota.update(path, -node.data_length(), -1)
         self._take_quota_size()
         if not self.watches.is_idle():
             self.watches.node_deleted(path, parent_path, zxid, acl, self.acls.get(parent.acl_id))

@@ -16,6 +16,7 @@ from zabra.jute.primitives import encode_ustring
 
 # Everything that begins so is left out of the digest ("/zookeeper" itself is not).
 UNCOUNTED_PREFIX: Final = "/zookeeper/"
+_COPY_BYTES: Final = 4096
 # The digest of a tree as Apache ZooKeeper first makes it.
 FRESH_TREE_DIGEST: Final = 1371985504
 
@@ -39,7 +40,17 @@ def node_digest(
     """
     if path.startswith(UNCOUNTED_PREFIX):
         return 0
+    # One checksum over everything is cheapest; only large data is not worth copying for that.
     out = BytesWriter()
+    value: int = 0
+    if path != "/":
+        out.write(encode_ustring(path))
+    if data is not None:
+        if len(data) <= _COPY_BYTES:
+            out.write(data)
+        else:
+            value = crc32(data, crc32(out.getvalue()))
+            out.truncate(0)
     write_i64_be(out, czxid)
     write_i64_be(out, mzxid)
     write_i64_be(out, pzxid)
@@ -52,7 +63,4 @@ def node_digest(
     narrow = aversion
     write_i32_be(out, narrow)
     write_i64_be(out, ephemeral_owner)
-    value: int = 0 if path == "/" else crc32(encode_ustring(path))
-    if data is not None:
-        value = crc32(data, value)
     return crc32(out.getvalue(), value)

@@ -61,7 +61,8 @@ class SnapshotWalk:
         # Numbers from here on were given out after the table was taken.
         self._acl_limit: i64 = tree.acls.next_id()
         self._fuzzy_acls: bool = False
-        self._stack: list[str] = [ROOT]
+        # For each level the siblings still to come, last first.
+        self._stack: list[list[str]] = [[ROOT]]
 
     def step(self, max_nodes: int) -> bytes | None:
         """The next slice, of at most ``max_nodes`` nodes; None when all has been given.
@@ -99,7 +100,10 @@ class SnapshotWalk:
         nodes = self.tree.nodes
         acl_limit = self._acl_limit
         while stack and max_nodes > 0:
-            path = stack.pop()
+            siblings = stack[-1]
+            path = siblings.pop()
+            if not siblings:
+                stack.pop()
             node = nodes.get(path)
             if node is None:
                 continue
@@ -108,8 +112,10 @@ class SnapshotWalk:
             acl_id = node.acl_id
             write_node(out, path, node, acl_id if acl_id < acl_limit else UNRESOLVED_ACL_ID)
             children = node.child_paths
-            if children is not None:
-                stack.extend(reversed(children))
+            if children:
+                below = list(children)
+                below.reverse()
+                stack.append(below)
 
 
 def write_node(out: BytesWriter, path: str, node: DataNode, acl_id: i64) -> None:
@@ -152,7 +158,7 @@ class TreeLoader:
     one string or buffer in bytes.
     """
 
-    __slots__ = ("_buffer", "_limit", "_phase", "done", "leftover", "tree", "unresolved_acls")
+    __slots__ = ("_buffer", "_limit", "_phase", "_scratch", "done", "leftover", "tree", "unresolved_acls")
 
     def __init__(
         self,
@@ -169,6 +175,8 @@ class TreeLoader:
         self._limit: i64 = limit
         self._buffer: bytes = b""
         self._phase: i64 = _HEAD
+        # What is summed up for the digest of one node.
+        self._scratch: BytesWriter = BytesWriter()
 
     def feed(self, data: bytes) -> None:
         """Takes the next piece.  Raises JuteError if the stream is not that of a tree."""
@@ -273,16 +281,17 @@ class TreeLoader:
             node.session_owner = tree.types.session_owner(owner)
             tree.ephemerals.add(path, owner)
         if tree.digest_enabled and not path.startswith(UNCOUNTED_PREFIX):
-            value: int = crc32(raw_path)
-            if data is not None:
-                value = crc32(data, value)
             # The digest has the fields of the stat in another order: pzxid is third.
-            stat = (
-                buffer[stat_at : stat_at + 16]
-                + buffer[stat_at + 52 : stat_at + 60]
-                + buffer[stat_at + 16 : stat_at + 52]
-            )
-            tree.digest += crc32(stat, value)
+            scratch = self._scratch
+            scratch.truncate(0)
+            scratch.write(raw_path)
+            if data is not None:
+                scratch.write(data)
+            scratch.write(buffer[stat_at : stat_at + 16])
+            scratch.write(buffer[stat_at + 52 : stat_at + 60])
+            scratch.write(buffer[stat_at + 16 : stat_at + 52])
+            value: int = crc32(scratch.getvalue())
+            tree.digest += value
 
     def _attach(self, path: str, node: DataNode) -> None:
         tree = self.tree
