@@ -1,0 +1,159 @@
+"""Puts one server together: folders, recovery, the Server, its Node and its doors.
+
+Used by the command line and by whoever embeds a server in a process of their own.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Callable
+
+from zabra.auth.registry import Providers, default_providers
+from zabra.proto.txn import TxnEntry, decode_txn
+from zabra.runtime.clock import monotonic_ms, wall_ms
+from zabra.runtime.node import Informed, Node, WordAnswer
+from zabra.runtime.os_disk import OsDisk
+from zabra.server.disk_worker import DiskWorker
+from zabra.server.ready import PORT_CLIENT
+from zabra.server.recovery import Recovered, Recovery, RecoveryOptions, open_store, recover_epochs
+from zabra.server.server import Server
+from zabra.server.settings import Settings
+from zabra.storage.epochs import Epochs
+from zabra.storage.names import VERSION_FOLDER
+from zabra.storage.txnlog import DEFAULT_PREALLOCATE_BYTES
+from zabra.storage.txnsnaplog import FileTxnSnapLog
+from zabra.tree.ephemerals import EphemeralTypes
+
+log = logging.getLogger("zabra")
+
+# How often a long recovery says how far it is.
+PROGRESS_EVERY_MS = 2000
+
+Progress = Callable[[str], None]
+
+
+class Plan:
+    """All that a server is made of.  Paths are folders; addresses are (host, port), port 0 for any free one."""
+
+    def __init__(self, settings: Settings, data_dir: str) -> None:
+        self.settings = settings
+        self.data_dir = data_dir
+        self.data_log_dir = data_dir
+        self.client_addresses: list[tuple[str, int]] = []
+        self.listen_backlog = 1024
+        self.preallocate_bytes = DEFAULT_PREALLOCATE_BYTES
+        self.log_size_limit_bytes = 0
+        self.force_sync = True
+        self.compression_method = ""
+        self.autocreate_folders = True
+        self.last_zxid_in_snapshots = True
+        self.trust_empty_snapshot = False
+        self.autocreate_db = True
+        self.emulate_353_ttl = False
+        self.providers = Providers(default_providers())
+
+
+class RunningServer:
+    """A server that serves: its ``node``, ``server`` and the client ports it got."""
+
+    def __init__(self, node: Node, store: FileTxnSnapLog, client_ports: list[int]) -> None:
+        self.node = node
+        self.server: Server = node.server
+        self.store = store
+        self.client_ports = client_ports
+
+    async def stop(self) -> None:
+        """Stops cleanly: everything taken in is on disk afterwards."""
+        await self.node.stop()
+        self.store.log.close()
+
+
+def open_disks(plan: Plan) -> tuple[OsDisk, OsDisk]:
+    """The doors to dataDir and dataLogDir: one and the same where they are one folder."""
+    for folder in (plan.data_dir, plan.data_log_dir):
+        if plan.autocreate_folders:
+            os.makedirs(folder, exist_ok=True)
+    data = OsDisk(plan.data_dir)
+    if os.path.realpath(plan.data_dir) == os.path.realpath(plan.data_log_dir):
+        return data, data
+    return data, OsDisk(plan.data_log_dir)
+
+
+def open_plan_store(plan: Plan, data: OsDisk, logs: OsDisk) -> FileTxnSnapLog:
+    """Log and snapshots of the plan's folders.  Raises StorageError or OSError."""
+    return open_store(
+        data,
+        logs,
+        autocreate_folders=plan.autocreate_folders,
+        preallocate_bytes=plan.preallocate_bytes,
+        log_size_limit_bytes=plan.log_size_limit_bytes,
+        force_sync=plan.force_sync,
+        compression_method=plan.compression_method,
+        with_digest=plan.settings.digest_enabled,
+        with_last_zxid=plan.last_zxid_in_snapshots,
+    )
+
+
+def recover_store(plan: Plan, store: FileTxnSnapLog, logs: OsDisk, progress: Progress | None) -> Recovered:
+    """Loads what the folders hold; ``progress`` hears from long recoveries.  Raises StorageError or OSError."""
+    options = RecoveryOptions()
+    options.types = EphemeralTypes(plan.settings.extended_types_enabled, plan.emulate_353_ttl)
+    options.digest_enabled = plan.settings.digest_enabled
+    options.trust_empty_snapshot = plan.trust_empty_snapshot
+    options.autocreate_db = plan.autocreate_db
+    options.recent_limit = plan.settings.commit_log_count
+    recovery = Recovery(store, logs, options)
+    said = monotonic_ms()
+    while recovery.step():
+        if progress is not None and monotonic_ms() - said >= PROGRESS_EVERY_MS:
+            said = monotonic_ms()
+            progress(recovery.progress())
+    assert recovery.result is not None
+    return recovery.result
+
+
+def read_log(store: FileTxnSnapLog, from_zxid: int, to_zxid: int, max_bytes: int) -> tuple[list[TxnEntry], bool]:
+    """Txns of the log on disk from ``from_zxid`` to ``to_zxid``; False if ``max_bytes`` did not suffice."""
+    found: list[TxnEntry] = []
+    size = 0
+    for _, raw in store.log.read_from(from_zxid, to_zxid):
+        size += len(raw)
+        if size > max_bytes:
+            return found, False
+        found.append(decode_txn(raw))
+    return found, True
+
+
+async def start(
+    plan: Plan,
+    make_words: Callable[[Server], WordAnswer],
+    progress: Progress | None = None,
+    informed: Informed | None = None,
+) -> RunningServer:
+    """Recovers, opens the doors and serves.  Raises StorageError (data) or OSError (folders, ports)."""
+    data, logs = open_disks(plan)
+    store = open_plan_store(plan, data, logs)
+    recovered = await asyncio.to_thread(recover_store, plan, store, logs, progress)
+    epochs = Epochs(data, VERSION_FOLDER)
+    recover_epochs(epochs, recovered)
+    server = Server(
+        plan.settings, plan.providers, recovered, secrets.randbits(64), monotonic_ms(), wall_ms()
+    )
+    node = Node(
+        server,
+        DiskWorker(store, True, epochs, data, ""),
+        DiskWorker(store, False, epochs, data, ""),
+        make_words(server),
+        lambda first, last, size: read_log(store, first, last, size),
+        informed,
+    )
+    ports = []
+    try:
+        for host, port in plan.client_addresses:
+            ports.append(await node.listen(PORT_CLIENT, host, port, plan.listen_backlog))
+    except OSError:
+        await node.stop()
+        raise
+    node.turn()
+    return RunningServer(node, store, ports)
