@@ -153,6 +153,16 @@ def test_percentile_sample_is_bounded_uniform_and_repeatable() -> None:
     assert dumped(summary) == dumped(run())
 
 
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 3 * RESERVOIR_SIZE)), max_size=6))
+def test_many_at_once_are_many_one_by_one(values: list[tuple[int, int]]) -> None:
+    at_once, one_by_one = PercentileSummary("x"), PercentileSummary("x")
+    for value, times in values:
+        at_once.add_many(value, times)
+        for _ in range(times):
+            one_by_one.add(value)
+    assert dumped(at_once) == dumped(one_by_one)
+
+
 def test_keyed_set_bounds_its_keys() -> None:
     counters = CounterSet("c")
     for index in range(SET_KEYS_MAX + 10):

@@ -14,7 +14,7 @@ the gauges registered by ``ZooKeeperServer`` and its subclasses.
 """
 
 from decimal import ROUND_HALF_UP, Decimal
-from math import floor
+from math import exp, floor, log
 from typing import Final
 
 from mypy_extensions import i64
@@ -75,6 +75,13 @@ class Summary:
         self.count += 1
         self.total += value
 
+    def add_many(self, value: i64, times: i64) -> None:
+        """The same value ``times`` times over."""
+        if times > 0:
+            self.add(value)
+            self.count += times - 1
+            self.total += value * (times - 1)
+
     def average(self) -> float:
         """Rounded half up to four places, 0.0 before the first value."""
         if self.count == 0:
@@ -108,32 +115,56 @@ class Summary:
 class PercentileSummary:
     """A ``Summary`` that also keeps a uniform sample of the values, for percentiles.
 
-    The sample is drawn by Vitter's algorithm R with a generator of its own, so that the same values give the
-    same percentiles on every run.
+    The sample is drawn by Li's algorithm L, which knows in advance how many values to pass over, so that most
+    values cost a subtraction.  It has a generator of its own: the same values give the same percentiles on
+    every run.
     """
 
-    __slots__ = ("_sample", "_seed", "summary")
+    __slots__ = ("_passes", "_sample", "_seed", "_weight", "summary")
 
     def __init__(self, name: str) -> None:
         self.summary: Summary = Summary(name)
         self._sample: list[int] = []
         self._seed: i64 = 1
+        self._weight: float = 1.0
+        # Values to pass over before the next one enters a full sample.
+        self._passes: i64 = 0
 
     def add(self, value: i64) -> None:
         """Takes one more value into account."""
         self.summary.add(value)
-        seen = self.summary.count
-        if seen <= RESERVOIR_SIZE:
+        if self._passes > 0:
+            self._passes -= 1
+        else:
+            self._enter(value)
+
+    def add_many(self, value: i64, times: i64) -> None:
+        """The same value ``times`` times over."""
+        self.summary.add_many(value, times)
+        while times > 0:
+            if self._passes >= times:
+                self._passes -= times
+                return
+            times -= self._passes + 1
+            self._passes = 0
+            self._enter(value)
+
+    def _enter(self, value: i64) -> None:
+        """Puts the value into the sample, and draws how many to pass over before the next."""
+        if len(self._sample) < RESERVOIR_SIZE:
             self._sample.append(value)
-            return
-        # A 31-bit linear congruence; its product with 2^31 values stays below 2^62, beyond which
-        # the oldest values are replaced a little more often than they should be.
+            if len(self._sample) < RESERVOIR_SIZE:
+                return
+        else:
+            self._sample[floor(self._draw() * RESERVOIR_SIZE)] = value
+        self._weight *= exp(log(self._draw()) / RESERVOIR_SIZE)
+        self._passes = floor(log(self._draw()) / log(1.0 - self._weight))
+
+    def _draw(self) -> float:
+        """A number between 0 and 1, both excluded, from a linear congruence of 31 bits."""
         self._seed = (self._seed * 1103515245 + 12345) & 0x7FFFFFFF
-        if seen > 0x7FFFFFFF:
-            seen = 0x7FFFFFFF
-        place = (self._seed * seen) >> 31
-        if place < RESERVOIR_SIZE:
-            self._sample[place] = value
+        seed: int = self._seed
+        return (seed + 0.5) / 0x80000000
 
     def percentile(self, share: float) -> int:
         """The value below which ``share`` (0 to 1) of the sample lies, rounded; 0 without values."""
@@ -148,6 +179,8 @@ class PercentileSummary:
         self.summary.reset()
         self._sample = []
         self._seed = 1
+        self._weight = 1.0
+        self._passes = 0
 
     def dump_into(self, out: dict[str, Number]) -> None:
         """Nine entries: those of ``Summary``, then p50, p95, p99, p999."""
