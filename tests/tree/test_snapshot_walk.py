@@ -1,5 +1,7 @@
 """Snapshots: the stream, its loader in pieces, and above all the fuzzy ones, which replay must mend."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,7 +61,18 @@ def test_a_fuzzy_snapshot_and_replay_make_the_live_tree(
     for header, record in entries:
         if header.zxid > walk.zxid:
             loaded.process_txn(header, record)
-    assert describe(loaded) == describe(live)
+    if lists_paths:
+        assert describe(loaded) == describe(live)
+    else:
+        # Without the list nobody can know that a vanished ephemeral was this session's, and its parent's
+        # pzxid stays behind (ZK-3145, the reason why the list exists).
+        assert without_pzxid(loaded) == without_pzxid(live)
+
+
+def without_pzxid(tree: DataTree) -> dict[str, Any]:
+    for node in tree.nodes.values():
+        node.pzxid = 0
+    return describe(tree) | {"digest": 0}
 
 
 @given(DRAWS, st.lists(st.integers(1, 50), max_size=30))
