@@ -46,9 +46,10 @@ WATCH_RECURSIVE: Final = 5
 
 
 class Call(Generic[T]):
-    """One request: ``err`` and ``zxid`` are the reply's, ``value`` its decoded body."""
+    """One request: ``err`` and ``zxid`` are the reply's, ``reply`` its body, ``value`` that decoded."""
 
     __slots__ = (
+        "answered",
         "body",
         "decode",
         "done",
@@ -56,6 +57,7 @@ class Call(Generic[T]):
         "kind",
         "op",
         "path",
+        "reply",
         "sent_ms",
         "tag",
         "value",
@@ -71,6 +73,9 @@ class Call(Generic[T]):
         self.decode = decode
         self.xid = 0
         self.done = False
+        # Whether a reply came: without one, what became of the request is unknown.
+        self.answered = False
+        self.reply = b""
         self.err = codes.OK
         self.zxid = 0
         self.value: T | None = None

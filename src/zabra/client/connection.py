@@ -93,6 +93,18 @@ class WatchFired:
         return f"WatchFired(type={self.type}, path={self.path!r}, watchers={self.watchers})"
 
 
+class WatchesSet:
+    """After a reconnect the server has the watches again, as of ``zxid``; what they missed came before this."""
+
+    __slots__ = ("zxid",)
+
+    def __init__(self, zxid: int) -> None:
+        self.zxid = zxid
+
+    def __repr__(self) -> str:
+        return f"WatchesSet(0x{self.zxid:x})"
+
+
 class Answered:
     """A call is done: answered, refused, or lost with its connection."""
 
@@ -105,7 +117,7 @@ class Answered:
         return f"Answered({self.call!r})"
 
 
-Happening = StateChanged | WatchFired | Answered
+Happening = StateChanged | WatchFired | WatchesSet | Answered
 
 
 def _frame(w: Writer) -> bytes:
@@ -372,7 +384,9 @@ class ClientSession:
         elif xid == codes.XID_AUTH:
             if header.err == codes.ERR_AUTH_FAILED:
                 self._end(STATE_AUTH_FAILED)
-        elif xid != codes.XID_SET_WATCHES:
+        elif xid == codes.XID_SET_WATCHES:
+            self._happenings.append(WatchesSet(header.zxid))
+        else:
             self._reply(header, r)
 
     def _connect_response(self, r: Reader) -> None:
@@ -400,7 +414,9 @@ class ClientSession:
         if call.xid != header.xid:
             self._finish(call, codes.ERR_CONNECTION_LOSS)
             raise ProtocolError(f"a reply with xid {header.xid} where {call.xid} was due")
+        call.answered = True
         call.zxid = header.zxid
+        call.reply = r.buf[r.pos : r.end]
         if header.zxid > self.last_zxid:
             self.last_zxid = header.zxid
         if header.err == codes.OK:

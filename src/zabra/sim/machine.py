@@ -1,0 +1,672 @@
+"""Machine and Process: a host with a disk and clocks, and one life of a server on it.
+
+A ``Process`` carries out what its ``Server`` asks (``Ready``), as the runtime's Node does, on simulated
+links, disk and time.  Every turn, every delivery and every completion of disk work is an event of its own;
+what happens to a server between two events (a crash, a pause) finds it exactly there.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from zabra.auth.registry import Providers
+from zabra.config.ensemble import EnsembleConfig
+from zabra.proto.request import FIRST_CONNECTION_ID
+from zabra.proto.txn import TxnEntry, decode_txn
+from zabra.server.disk_worker import DiskFailure, DiskWorker
+from zabra.server.ready import Dial, DiskCommand, Listen, LogRead, Ready
+from zabra.server.recovery import Recovered, RecoveryOptions, open_store, recover, recover_epochs
+from zabra.server.server import Server
+from zabra.server.settings import Settings
+from zabra.sim.clock import US_PER_MS, MachineClock
+from zabra.sim.disk import SimDisk
+from zabra.sim.events import Scheduler
+from zabra.sim.network import End, Network
+from zabra.sim.prng import Prng
+from zabra.storage.epochs import Epochs
+from zabra.storage.errors import StorageError
+from zabra.storage.names import VERSION_FOLDER
+from zabra.storage.txnsnaplog import FileTxnSnapLog
+from zabra.tree.ephemerals import EphemeralTypes
+
+# What waits in a process's inbox for the next turn.
+_MADE: Final = 1
+_DIAL_FAILED: Final = 2
+_DATA: Final = 3
+_LOST: Final = 4
+_CONGESTED: Final = 5
+_DISK_DONE: Final = 6
+_DISK_FAILED: Final = 7
+_SNAPSHOT_DONE: Final = 8
+_SNAPSHOT_FAILED: Final = 9
+_LOG_READ: Final = 10
+_LISTEN_FAILED: Final = 11
+_CALL: Final = 12
+
+# CPU time of a turn: to begin with, and for each item taken in.
+_TURN_US: Final = 30
+_ITEM_US: Final = 5
+_DEFAULT_DIAL_TIMEOUT_MS: Final = 5_000
+_LOG_READ_US: Final = 500
+# The disk operations of one batch among which a crash picks its moment.
+_CRASH_WINDOW_OPS: Final = 24
+
+
+class PowerCut(Exception):
+    """The machine, or the process, ends at this very disk operation."""
+
+
+class Monitor(Protocol):
+    """Who watches a cluster; called between events, never changes anything."""
+
+    def started(self, process: "Process", recovered: Recovered) -> None:
+        """A server has recovered and starts."""
+
+    def refused(self, machine: "Machine", reason: str) -> None:
+        """A server's data made it refuse to start."""
+
+    def informed(self, process: "Process", entries: list[TxnEntry]) -> None:
+        """Txns were committed here, in this order."""
+
+    def turned(self, process: "Process") -> None:
+        """A turn is over."""
+
+    def logged(self, process: "Process", commands: list[DiskCommand]) -> None:
+        """These commands of the log's queue are durable."""
+
+    def stopped(self, process: "Process", code: int, reason: str) -> None:
+        """The server asked to be stopped."""
+
+    def failed(self, process: "Process", error: BaseException) -> None:
+        """The server raised: a bug, whatever the reason."""
+
+    def ended(self, process: "Process") -> None:
+        """The process is gone (crashed or stopped)."""
+
+
+class DiskQueue:
+    """One queue of disk commands and the thread that carries it out."""
+
+    __slots__ = ("batch", "deferred", "is_log", "process", "waiting", "worker")
+
+    def __init__(self, process: "Process", worker: DiskWorker, is_log: bool) -> None:
+        self.process = process
+        self.worker = worker
+        self.is_log = is_log
+        self.waiting: list[DiskCommand] = []
+        self.batch: list[DiskCommand] = []
+        self.deferred = False
+
+    def submit(self, commands: list[DiskCommand]) -> None:
+        """Queues commands; the thread takes them up when it is free."""
+        self.waiting.extend(commands)
+        if not self.batch:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Takes all that waits, or, at random, only some of it; its completion is an event."""
+        waiting = self.waiting
+        machine = self.process.machine
+        count = len(waiting)
+        if count > 1 and machine.prng.chance(machine.split_batch_chance):
+            count = 1 + machine.prng.below(count)
+        self.batch = waiting[:count]
+        del waiting[:count]
+        machine.scheduler.after(machine.disk_delay_us(self.is_log), self._complete, None)
+
+    def _complete(self, _: object) -> None:
+        process = self.process
+        if not process.alive:
+            return
+        if process.machine.paused:
+            self.deferred = True
+            return
+        batch = self.batch
+        disk = process.machine.disk
+        try:
+            token = self.worker.run(batch)
+        except DiskFailure as failure:
+            process.push(_DISK_FAILED if self.is_log else _SNAPSHOT_FAILED, failure.token, failure.message)
+            return
+        if disk.delay_ms:
+            # A slow call: the time it took comes on top, and only then is the batch reported.
+            delay = disk.delay_ms * US_PER_MS
+            disk.delay_ms = 0
+            process.machine.scheduler.after(delay, self._report, token)
+            return
+        self._report(token)
+
+    def _report(self, token: int) -> None:
+        process = self.process
+        if not process.alive:
+            return
+        batch = self.batch
+        self.batch = []
+        if self.is_log:
+            process.machine.monitor.logged(process, batch)
+        process.push(_DISK_DONE if self.is_log else _SNAPSHOT_DONE, token)
+        if self.waiting:
+            self._begin()
+
+    def resume(self) -> None:
+        """The process goes on after a pause."""
+        if self.deferred:
+            self.deferred = False
+            self._complete(None)
+
+    def interrupt(self) -> None:
+        """The process dies now: of the batch under way, some operations have happened."""
+        if not self.batch:
+            return
+        disk = self.process.machine.disk
+        countdown = _Countdown(self.process.machine.prng.below(_CRASH_WINDOW_OPS))
+        disk.before = countdown.tick
+        try:
+            self.worker.run(self.batch)
+        except (PowerCut, DiskFailure):
+            pass
+        finally:
+            disk.before = None
+            disk.delay_ms = 0
+
+
+class _Countdown:
+    """Cuts the power before the n-th disk operation from now."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def tick(self, operation: str, path: str) -> None:
+        """``SimDisk.before``."""
+        if self.left <= 0:
+            raise PowerCut(f"{operation} {path}")
+        self.left -= 1
+
+
+class ServerPlan:
+    """What every life of one server is built from.
+
+    ``make_server`` composes the Server; ``ports`` are the doors that are open whatever the role: port
+    number to kind (``ready.PORT_*``).
+    """
+
+    def __init__(self, settings: Settings, ensemble: EnsembleConfig | None, providers: Providers) -> None:
+        self.settings = settings
+        self.ensemble = ensemble
+        self.providers = providers
+        self.ports: dict[int, int] = {}
+        self.preallocate_bytes = 4096
+        self.log_size_limit_bytes = 0
+
+
+class Machine:
+    """A host: disk, clocks, speed, and the process that runs on it (or none)."""
+
+    def __init__(
+        self,
+        sid: int,
+        scheduler: Scheduler,
+        network: Network,
+        prng: Prng,
+        monitor: Monitor,
+        plan: ServerPlan,
+        address_of: Callable[[str], int],
+    ) -> None:
+        self.sid = sid
+        self.scheduler = scheduler
+        self.network = network
+        self.prng = prng
+        self.monitor = monitor
+        self.plan = plan
+        self.address_of = address_of
+        self.disk = SimDisk()
+        self.clock = MachineClock()
+        self.process: Process | None = None
+        self.lives = 0
+        self.paused = False
+        # How much slower than usual; and the disk's own pace.
+        self.slowness = 1
+        self.fsync_us = 300
+        self.fsync_jitter_us = 300
+        self.split_batch_chance = 0.0
+        # Why the data was refused at the last start, "" if it was not.
+        self.refusal = ""
+        # The next start is cut off at the n-th disk operation of recovery (-1: it is not).
+        self.cut_recovery_at = -1
+
+    def is_up(self) -> bool:
+        """Whether a server runs here."""
+        return self.process is not None
+
+    def disk_delay_us(self, is_log: bool) -> int:
+        """How long the next batch of disk work takes."""
+        delay = self.fsync_us + int(self.prng.spread(self.fsync_jitter_us))
+        return delay * self.slowness if is_log else delay * self.slowness * 2
+
+    def start(self) -> bool:
+        """Starts the server from its disk; False if its data was refused or the power went again."""
+        assert self.process is None
+        self.refusal = ""
+        self.paused = False
+        self.disk.now_ms = self.clock.wall_ms(self.scheduler.now_us)
+        process = Process(self, self.lives)
+        self.lives += 1
+        if self.cut_recovery_at >= 0:
+            self.disk.before = _Countdown(self.cut_recovery_at).tick
+            self.cut_recovery_at = -1
+        try:
+            process.boot()
+        except PowerCut:
+            self.network.count("crash in recovery")
+            self.disk.before = None
+            self.disk.crash(self.prng)
+            return False
+        except (StorageError, OSError) as error:
+            self.refusal = f"{type(error).__name__}: {error}"
+            self.monitor.refused(self, self.refusal)
+            return False
+        finally:
+            self.disk.before = None
+        self.process = process
+        self.network.owners[self.sid] = process
+        process.begin()
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL: the process is gone, what it has written stays in the page cache."""
+        process = self.process
+        if process is not None:
+            self._end(process)
+            for end in list(process.ends.values()):
+                self.network.close(end)
+            self.network.owners[self.sid] = NobodyListens()
+
+    def cut_power(self, scatter: bool = False) -> None:
+        """The machine loses power: unsynced bytes may be gone or torn, and nobody is told."""
+        process = self.process
+        if process is not None:
+            self._end(process)
+            for end in list(process.ends.values()):
+                self.network.vanish(end)
+        self.network.owners.pop(self.sid, None)
+        self.disk.crash(self.prng, scatter)
+
+    def _end(self, process: "Process") -> None:
+        process.alive = False
+        for queue in (process.log_queue, process.snapshot_queue):
+            queue.interrupt()
+        self.process = None
+        self.paused = False
+        self.monitor.ended(process)
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        if self.paused:
+            self.paused = False
+            if self.process is not None:
+                self.process.resume()
+
+    def step_wall(self, by_ms: int) -> None:
+        """The wall clock is set."""
+        self.clock.step_wall(by_ms)
+
+    def set_rate(self, rate_ppm: int) -> None:
+        """The clocks run faster or slower from now on."""
+        self.clock.set_rate(self.scheduler.now_us, rate_ppm)
+
+
+class NobodyListens:
+    """A host that is up and runs no server: dials are refused."""
+
+    def accepts(self, port: int) -> bool:
+        """Never."""
+        return False
+
+    def link_made(self, end: End, port: int, dial_id: int) -> None:
+        """Cannot happen."""
+        raise AssertionError("nobody listens here")
+
+    def dial_failed(self, dial_id: int) -> None:
+        """Nobody dials from here either."""
+        raise AssertionError("nobody dials from here")
+
+    def link_data(self, end: End, data: bytes) -> None:
+        """Bytes for a process that is gone."""
+
+    def link_lost(self, end: End) -> None:
+        """A connection of a process that is gone."""
+
+    def link_congested(self, end: End, congested: bool) -> None:
+        """A connection of a process that is gone."""
+
+
+class Process:
+    """One life of a server.  Implements ``network.Owner``."""
+
+    def __init__(self, machine: Machine, life: int) -> None:
+        self.machine = machine
+        self.sid = machine.sid
+        self.life = life
+        self.alive = True
+        self.server: Server
+        self.store: FileTxnSnapLog
+        self.epochs: Epochs
+        self.log_queue: DiskQueue
+        self.snapshot_queue: DiskQueue
+        self.recovered: Recovered
+        self.ends: dict[int, End] = {}
+        self.ports: dict[int, int] = dict(machine.plan.ports)
+        self.turns = 0
+        self.wake_us = 0
+        self._inbox: list[tuple[int, Any, Any]] = []
+        self._next_conn_id = FIRST_CONNECTION_ID
+        self._turn_scheduled = False
+        self._busy_until_us = 0
+        self._scheduler = machine.scheduler
+        self._network = machine.network
+        # Whatever the checkers want to keep per life.
+        self.notes: dict[str, Any] = {}
+
+    # Life.
+
+    def boot(self) -> None:
+        """Recovers from the disk and builds the server.  Raises StorageError, OSError, PowerCut."""
+        machine = self.machine
+        plan = machine.plan
+        disk = machine.disk
+        self.store = open_store(
+            disk,
+            disk,
+            preallocate_bytes=plan.preallocate_bytes,
+            log_size_limit_bytes=plan.log_size_limit_bytes,
+            with_digest=plan.settings.digest_enabled,
+        )
+        options = RecoveryOptions()
+        options.types = EphemeralTypes(plan.settings.extended_types_enabled, False)
+        options.digest_enabled = plan.settings.digest_enabled
+        options.recent_limit = plan.settings.commit_log_count
+        self.recovered = recover(self.store, disk, options)
+        self.epochs = Epochs(disk, VERSION_FOLDER)
+        recover_epochs(self.epochs, self.recovered)
+        self.log_queue = DiskQueue(self, DiskWorker(self.store, True, self.epochs, disk, ""), True)
+        self.snapshot_queue = DiskQueue(self, DiskWorker(self.store, False, self.epochs, disk, ""), False)
+
+    def begin(self) -> None:
+        """Starts to serve."""
+        machine = self.machine
+        now = self._scheduler.now_us
+        machine.monitor.started(self, self.recovered)
+        try:
+            self.server = make_server(
+                machine.plan,
+                self.recovered,
+                machine.prng.bits64(),
+                machine.clock.monotonic_ms(now),
+                machine.clock.wall_ms(now),
+            )
+        except Exception as error:  # noqa: BLE001  # whatever the core raises is a finding
+            self._fail(error)
+            return
+        self._schedule_turn()
+
+    def _fail(self, error: Exception) -> None:
+        self.machine.monitor.failed(self, error)
+        self.machine.kill()
+
+    def resume(self) -> None:
+        """The machine runs again after a pause."""
+        self._turn_scheduled = False
+        self._schedule_turn()
+        self.log_queue.resume()
+        self.snapshot_queue.resume()
+
+    # Turns.
+
+    def push(self, kind: int, first: Any = None, second: Any = None) -> None:
+        """Something has happened; it is taken in by the next turn."""
+        self._inbox.append((kind, first, second))
+        if not self._turn_scheduled:
+            self._schedule_turn()
+
+    def call(self, what: Callable[[Server], None]) -> None:
+        """Runs ``what`` inside the next turn (an operator's command)."""
+        self.push(_CALL, what)
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
+            when = self._scheduler.now_us + _TURN_US * self.machine.slowness
+            if when < self._busy_until_us:
+                when = self._busy_until_us
+            self._scheduler.at(when, self._turn, None)
+
+    def _turn(self, _: object) -> None:
+        machine = self.machine
+        if not self.alive or machine.paused:
+            return
+        self._turn_scheduled = False
+        now = self._scheduler.now_us
+        server = self.server
+        inbox = self._inbox
+        self._inbox = []
+        self.turns += 1
+        self._busy_until_us = now + (_TURN_US + _ITEM_US * len(inbox)) * machine.slowness
+        try:
+            server.begin_turn(machine.clock.monotonic_ms(now), machine.clock.wall_ms(now))
+            for kind, first, second in inbox:
+                if kind == _DATA:
+                    server.data_received(first, second)
+                elif kind == _DISK_DONE:
+                    server.disk_done(first)
+                else:
+                    self._feed_rare(server, kind, first, second)
+            ready = server.ready()
+        except Exception as error:  # noqa: BLE001  # whatever the core raises is a finding
+            self._fail(error)
+            return
+        self._carry_out(ready, now)
+        if self.alive:
+            machine.monitor.turned(self)
+
+    def _feed_rare(self, server: Server, kind: int, first: Any, second: Any) -> None:
+        if kind == _MADE:
+            end: End = first
+            dial_id, port_kind = second
+            server.connection_made(
+                end.conn_id, port_kind, host_address(end.peer_host), 30000 + end.conn_id, dial_id
+            )
+        elif kind == _LOST:
+            server.connection_lost(first)
+        elif kind == _DIAL_FAILED:
+            server.dial_failed(first)
+        elif kind == _CONGESTED:
+            if second:
+                server.congested(first)
+            else:
+                server.drained(first)
+        elif kind == _DISK_FAILED:
+            server.disk_failed(first, second)
+        elif kind == _SNAPSHOT_DONE:
+            server.snapshot_done(first)
+        elif kind == _SNAPSHOT_FAILED:
+            server.snapshot_failed(first, second)
+        elif kind == _LOG_READ:
+            server.log_read(first, second[0], second[1])
+        elif kind == _CALL:
+            first(server)
+
+    def _carry_out(self, ready: Ready, now: int) -> None:
+        if ready.disk:
+            self.log_queue.submit(ready.disk)
+        ends = self.ends
+        for conn_id, data in ready.sends:
+            end = ends.get(conn_id)
+            if end is not None:
+                self._network.send(end, data)
+        if ready.closes:
+            for conn_id in ready.closes:
+                closing = ends.pop(conn_id, None)
+                if closing is not None:
+                    self._network.close(closing)
+        if ready.snapshot:
+            self.snapshot_queue.submit(ready.snapshot)
+        if ready.informs:
+            self.machine.monitor.informed(self, ready.informs)
+        if ready.dials or ready.listens or ready.log_reads or ready.pauses or ready.resumes or ready.words:
+            self._carry_out_rare(ready)
+        if ready.stop_code >= 0:
+            self.machine.monitor.stopped(self, ready.stop_code, ready.stop_reason)
+            self.machine.kill()
+            return
+        if ready.wake_at_ms:
+            self._wake_by(self.machine.clock.when_us(ready.wake_at_ms), now)
+
+    def _carry_out_rare(self, ready: Ready) -> None:
+        for listen in ready.listens:
+            self._listen(listen)
+        for dial in ready.dials:
+            self._dial(dial)
+        for read in ready.log_reads:
+            self._scheduler.after(_LOG_READ_US * self.machine.slowness, self._read_log, read)
+        for conn_id in ready.pauses:
+            if conn_id in self.ends:
+                self._network.pause(self.ends[conn_id], True)
+        for conn_id in ready.resumes:
+            if conn_id in self.ends:
+                self._network.pause(self.ends[conn_id], False)
+        for conn_id, _, _ in ready.words:
+            closing = self.ends.pop(conn_id, None)
+            if closing is not None:
+                self._network.close(closing)
+                self.push(_LOST, conn_id)
+
+    def _wake_by(self, when_us: int, now: int) -> None:
+        if self.wake_us <= now or when_us < self.wake_us:
+            self.wake_us = when_us
+            self._scheduler.at(when_us, self._wake, when_us)
+
+    def _wake(self, when_us: int) -> None:
+        if self.alive and self.wake_us == when_us:
+            self.wake_us = 0
+            self._schedule_turn()
+
+    def _listen(self, listen: Listen) -> None:
+        for number in [number for number, kind in self.ports.items() if kind == listen.port]:
+            del self.ports[number]
+        if listen.opened:
+            for _, number in listen.addresses:
+                self.ports[number] = listen.port
+
+    def _dial(self, dial: Dial) -> None:
+        if not dial.addresses:
+            self.push(_DIAL_FAILED, dial.dial_id)
+            return
+        timeout_ms = dial.timeout_ms if dial.timeout_ms > 0 else _DEFAULT_DIAL_TIMEOUT_MS
+        targets = [self.machine.address_of(host) for host, _ in dial.addresses]
+        number = dial.addresses[0][1]
+        owner = _DialOwner(self, dial.port)
+        self._network.dial(self.sid, owner, number, targets, dial.dial_id, timeout_ms * US_PER_MS)
+
+    def _read_log(self, read: LogRead) -> None:
+        if not self.alive:
+            return
+        entries: list[TxnEntry] = []
+        size = 0
+        complete = True
+        for _, raw in self.store.log.read_from(read.from_zxid, read.to_zxid):
+            size += len(raw)
+            if size > read.max_bytes:
+                complete = False
+                break
+            entries.append(decode_txn(raw))
+        self.push(_LOG_READ, read.token, (entries, complete))
+
+    # What the network reports.
+
+    def accepts(self, port: int) -> bool:
+        """Whether a door is open (the kernel accepts even while the process is paused)."""
+        return self.alive and port in self.ports
+
+    def link_made(self, end: End, port: int, dial_id: int) -> None:
+        """A connection came in."""
+        self.take_link(end, 0, self.ports.get(port, 0))
+
+    def take_link(self, end: End, dial_id: int, kind: int) -> None:
+        """Gives a connection its number and reports it."""
+        if not self.alive:
+            self._network.close(end)
+            return
+        end.conn_id = self._next_conn_id
+        end.owner = self
+        self._next_conn_id += 1
+        self.ends[end.conn_id] = end
+        self.push(_MADE, end, (dial_id, kind))
+
+    def dial_failed(self, dial_id: int) -> None:
+        """See ``_DialOwner``."""
+        if self.alive:
+            self.push(_DIAL_FAILED, dial_id)
+
+    def link_data(self, end: End, data: bytes) -> None:
+        """Bytes arrived."""
+        if self.alive:
+            self._inbox.append((_DATA, end.conn_id, data))
+            if not self._turn_scheduled:
+                self._schedule_turn()
+
+    def link_lost(self, end: End) -> None:
+        """A connection is gone."""
+        if self.alive and self.ends.pop(end.conn_id, None) is not None:
+            self.push(_LOST, end.conn_id)
+
+    def link_congested(self, end: End, congested: bool) -> None:
+        """A peer reads too slowly, or has caught up."""
+        if self.alive and end.conn_id in self.ends:
+            self.push(_CONGESTED, end.conn_id, congested)
+
+
+class _DialOwner:
+    """Remembers, while a dial is on its way, for which kind of port it is."""
+
+    __slots__ = ("kind", "process")
+
+    def __init__(self, process: Process, kind: int) -> None:
+        self.process = process
+        self.kind = kind
+
+    def accepts(self, port: int) -> bool:
+        """Nobody asks."""
+        return False
+
+    def link_made(self, end: End, port: int, dial_id: int) -> None:
+        """The dial succeeded."""
+        self.process.take_link(end, dial_id, self.kind)
+
+    def dial_failed(self, dial_id: int) -> None:
+        """It did not."""
+        self.process.dial_failed(dial_id)
+
+    def link_data(self, end: End, data: bytes) -> None:
+        """Cannot happen: the process owns the connection before anything arrives."""
+        raise AssertionError("data before the connection was made")
+
+    def link_lost(self, end: End) -> None:
+        """Nobody was told of the connection yet."""
+
+    def link_congested(self, end: End, congested: bool) -> None:
+        """Nobody was told of the connection yet."""
+
+
+def host_address(host: int) -> str:
+    """The address by which servers know a host: servers have small numbers, clients large ones."""
+    return f"10.{host >> 16 & 0xFF}.{host >> 8 & 0xFF}.{host & 0xFF}"
+
+
+def make_server(plan: ServerPlan, recovered: Recovered, seed: int, now_ms: int, wall_ms: int) -> Server:
+    """Composes a server, as the runtime's assembly does."""
+    return Server(plan.settings, plan.providers, recovered, seed, now_ms, wall_ms)
