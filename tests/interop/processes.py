@@ -154,6 +154,8 @@ class ServerProcess:
         """Starts the process without waiting for it to serve."""
         if self.running:
             raise ServerError(f"{self.name} is running already")
+        if self._port_taken():
+            raise ServerError(f"{self.name}: somebody else listens on {self.address}")
         if not self.config_path.exists():
             self.write_config()
         with self.log_path.open("ab") as log:
@@ -166,6 +168,14 @@ class ServerProcess:
                 env=self._env,
             )
         _running[id(self)] = self
+
+    def _port_taken(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.client_port), timeout=2).close()
+        except (OSError, ServerError):
+            # A member without a plain client port has none that could be taken.
+            return False
+        return True
 
     def wait_serving(self, timeout_s: float = 60.0) -> str:
         """Waits until ``srvr`` names a mode; returns the mode (leader, follower, observer, standalone)."""
@@ -233,7 +243,11 @@ class ServerProcess:
         return f"--- last lines of {self.log_path}\n" + "\n".join(text)
 
     def __enter__(self) -> ServerProcess:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(
@@ -326,7 +340,11 @@ class Ensemble:
             member.kill()
 
     def __enter__(self) -> Ensemble:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from pathlib import Path
 
@@ -59,6 +60,13 @@ def test_a_server_that_cannot_start_tells_its_log(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match='For input string: "soon"'):
         server.start()
     assert not server.running
+
+
+def test_a_taken_port_is_not_taken_for_a_server_of_ours(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        server = ServerProcess(["false"], {"clientPort": other.getsockname()[1]}, tmp_path)
+        with pytest.raises(ServerError, match="somebody else listens"):
+            server.start()
 
 
 def test_poms_name_every_release_and_its_own_line_editor() -> None:
