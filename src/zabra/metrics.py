@@ -257,6 +257,13 @@ class SummarySet:
             member = self._new(key)
         member.add(value)
 
+    def add_many(self, key: str, value: i64, times: i64) -> None:
+        """Gives ``value`` to the summary of ``key``, ``times`` times over."""
+        member = self._members.get(key)
+        if member is None:
+            member = self._new(key)
+        member.add_many(value, times)
+
     def _new(self, key: str) -> Summary:
         if len(self._members) >= SET_KEYS_MAX:
             key = OVERFLOW_KEY

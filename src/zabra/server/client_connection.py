@@ -12,6 +12,7 @@ from mypy_extensions import i64
 
 from zabra.jute.primitives import Writer
 from zabra.processors.context import ReadContext
+from zabra.proto import codes
 from zabra.proto.request import Request
 
 # A connection's life.
@@ -105,11 +106,13 @@ class ClientConnection:
         out.write_int(err)
         return mark
 
-    def end_reply(self, mark: i64) -> None:
-        """Completes the frame begun at ``mark``."""
+    def end_reply(self, mark: i64) -> i64:
+        """Completes the frame begun at ``mark``; returns how many bytes stand behind its length."""
         out = self.out
-        out.patch_int(mark, out.size() - mark - 4)
+        size = out.size() - mark - 4
+        out.patch_int(mark, size)
         self.sent += 1
+        return size
 
     def write_reply(self, xid: i64, zxid: i64, err: i64) -> None:
         """A whole reply without a body."""
@@ -121,6 +124,33 @@ class ClientConnection:
         self.out.truncate(0)
         self.dirty = False
         return data
+
+    def note_instant(self) -> None:
+        """Counts one request answered in the turn it came in."""
+        self.last_latency_ms = 0
+        self.latency_min_ms = 0
+        self.latency_count += 1
+
+    def note_request(self, op: i64, cxid: i64, zxid: i64) -> None:
+        """Remembers the request answered last; special xids (pings) leave the last cxid as it was."""
+        self.last_op = op
+        if cxid >= 0:
+            self.last_cxid = cxid
+        self.last_zxid = zxid
+
+    def reset_stats(self) -> None:
+        """The ``crst`` command."""
+        self.received = 0
+        self.sent = 0
+        self.last_op = codes.OP_NOTIFICATION
+        self.last_cxid = -1
+        self.last_zxid = -1
+        self.last_response_ms = 0
+        self.last_latency_ms = 0
+        self.latency_min_ms = -1
+        self.latency_max_ms = 0
+        self.latency_sum_ms = 0
+        self.latency_count = 0
 
     def note_latency(self, latency_ms: i64) -> None:
         """Counts one answered request."""

@@ -7,11 +7,13 @@ It is the bottom of the ``server`` package: connections, serving and roles are w
 from mypy_extensions import i64
 
 from zabra.auth.registry import Providers
+from zabra.metrics import Metrics
 from zabra.proto.txn import TxnEntry
 from zabra.server.committed_log import CommittedLog
 from zabra.server.prng import SplitMix
 from zabra.server.ready import DISK_APPEND, DISK_ROLL, LOG_INFO, LOG_WARNING, DiskCommand, Ready
 from zabra.server.settings import Settings
+from zabra.server.stats import ServerStats
 from zabra.tree.datatree import DataTree
 
 
@@ -31,49 +33,6 @@ class WaitingDurable:
     def __init__(self, token: i64, durable: Durable) -> None:
         self.token: i64 = token
         self.durable: Durable = durable
-
-
-class ServerStats:
-    """Counters behind ``srvr``, ``stat`` and ``mntr``."""
-
-    __slots__ = (
-        "connections_dropped",
-        "latency_count",
-        "latency_max_ms",
-        "latency_min_ms",
-        "latency_sum_ms",
-        "packets_received",
-        "packets_sent",
-        "start_ms",
-    )
-
-    def __init__(self, now_ms: i64) -> None:
-        self.start_ms: i64 = now_ms
-        self.packets_received: i64 = 0
-        self.packets_sent: i64 = 0
-        self.connections_dropped: i64 = 0
-        self.latency_count: i64 = 0
-        self.latency_sum_ms: i64 = 0
-        self.latency_max_ms: i64 = 0
-        self.latency_min_ms: i64 = -1
-
-    def note_latency(self, latency_ms: i64) -> None:
-        """Counts one answered request."""
-        self.latency_count += 1
-        self.latency_sum_ms += latency_ms
-        if latency_ms > self.latency_max_ms:
-            self.latency_max_ms = latency_ms
-        if self.latency_min_ms < 0 or latency_ms < self.latency_min_ms:
-            self.latency_min_ms = latency_ms
-
-    def reset(self) -> None:
-        """The ``srst`` command."""
-        self.packets_received = 0
-        self.packets_sent = 0
-        self.latency_count = 0
-        self.latency_sum_ms = 0
-        self.latency_max_ms = 0
-        self.latency_min_ms = -1
 
 
 class Host:
@@ -96,7 +55,8 @@ class Host:
         self.now_ms: i64 = now_ms
         self.wall_ms: i64 = wall_ms
         self.out: Ready = Ready()
-        self.stats: ServerStats = ServerStats(now_ms)
+        self.metrics: Metrics = Metrics()
+        self.stats: ServerStats = ServerStats(self.metrics, now_ms)
         self.committed_log: CommittedLog = CommittedLog(settings.commit_log_count)
         # The last txn handed to the log, and the last one known to be durable.
         self.last_logged_zxid: i64 = last_logged_zxid

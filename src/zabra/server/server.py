@@ -17,6 +17,8 @@ from zabra.server.roles.standalone import Standalone
 from zabra.server.serving import Serving
 from zabra.server.settings import Settings
 from zabra.server.snapshotter import Snapshotter
+from zabra.server.status import ENTRIES_MAX, NO_PARTS, ServerView
+from zabra.server.views import RoleView
 
 # Exit codes are upstream's (ExitCode).
 EXIT_TXNLOG_ERROR: Final = 10
@@ -53,6 +55,7 @@ class Server(Host):
         if now_ms > self.now_ms:
             self.now_ms = now_ms
         self.wall_ms = wall_ms
+        self.stats.begin_turn(self.now_ms)
         self.role.tick()
         self.serving.tick()
 
@@ -118,6 +121,27 @@ class Server(Host):
         ready = self.out
         self.out = Ready()
         return ready
+
+    def turn_took(self, took_ms: i64) -> None:
+        """The turn is carried out, ``took_ms`` after ``begin_turn``; a driver without a clock never says so."""
+        self.stats.end_turn(took_ms)
+
+    # --- what others may see and do ----------------------------------------------------------------------
+
+    def status(self, parts: i64 = NO_PARTS, limit: i64 = ENTRIES_MAX) -> ServerView:
+        """A picture of the server, with the parts asked for (``views.PART_*``), ``limit`` entries in each."""
+        view = RoleView(self.role.name(), self.role.serves(), parts)
+        self.role.describe(view)
+        return ServerView(self, self.serving, self.snapshotter, view, limit)
+
+    def reset_stats(self) -> None:
+        """The ``srst`` command."""
+        self.stats.reset()
+
+    def reset_connection_stats(self) -> None:
+        """The ``crst`` command."""
+        for conn in self.serving.connections.values():
+            conn.reset_stats()
 
     def note_synced(self, zxid: i64) -> None:
         super().note_synced(zxid)

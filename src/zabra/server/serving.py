@@ -37,6 +37,7 @@ from zabra.server.client_connection import (
 )
 from zabra.server.host import Host
 from zabra.server.roles.role import Role
+from zabra.server.stats import ServerStats
 from zabra.sessions.session_id import (
     PASSWORD_BYTES,
     first_session_id,
@@ -56,6 +57,8 @@ FOUR_LETTER_WORDS: Final = {
 TELNET_CLOSE: Final = b"\xff\xf4\xff\xfd"
 NO_PASSWORD: Final = bytes(PASSWORD_BYTES)
 UNIMPLEMENTED_ZXID: Final = -1
+# What stands before the body of a reply, behind its length: ReplyHeader.
+REPLY_HEADER_BYTES: Final = 16
 
 
 class Serving:
@@ -63,6 +66,7 @@ class Serving:
 
     def __init__(self, host: Host, role: Role) -> None:
         self.host: Host = host
+        self.stats: ServerStats = host.stats
         self.role: Role = role
         self.connections: dict[int, ClientConnection] = {}
         self.by_session: dict[int, ClientConnection] = {}
@@ -92,7 +96,7 @@ class Serving:
         count = self.per_ip.get(peer_host, 0)
         limit = settings.max_connections_per_ip
         if (limit > 0 and count >= limit) or 0 < settings.max_connections <= len(self.connections):
-            self.host.stats.connections_dropped += 1
+            self.host.metrics.connection_rejected.add(1)
             self.host.warn(f"too many connections from {peer_host}: limit is {limit} per address")
             self.host.out.closes.append(conn_id)
             return
@@ -107,6 +111,7 @@ class Serving:
         """A client's connection is gone; its session lives on until its timeout."""
         conn = self.connections.get(conn_id)
         if conn is not None:
+            self.host.metrics.connection_drop_count.add(1)
             self.forget(conn)
 
     def forget(self, conn: ClientConnection) -> None:
@@ -153,6 +158,7 @@ class Serving:
         if conn.dirty:
             data = conn.take_output()
             if data:
+                self.stats.sent(len(data))
                 self.host.out.sends.append((conn.conn_id, data))
 
     def flush(self) -> None:
@@ -178,6 +184,7 @@ class Serving:
         conn = self.connections.get(conn_id)
         if conn is None:
             return
+        self.host.metrics.bytes_received_count.value += len(data)
         if conn.inbuf:
             data = conn.inbuf + data
             conn.inbuf = b""
@@ -229,7 +236,8 @@ class Serving:
         if head == b"stmk" and len(data) < 12:
             return False
         self.host.out.words.append((conn.conn_id, head.decode("ascii"), data[4:]))
-        self.host.stats.packets_received += 1
+        conn.received += 1
+        self.stats.packets_received += 1
         conn.state = CONN_CONNECTING
         self.sessionless.pop(conn.conn_id, None)
         return True
@@ -237,7 +245,7 @@ class Serving:
     def frame(self, conn: ClientConnection, data: bytes, pos: i64, end: i64) -> None:
         """One whole frame."""
         conn.received += 1
-        self.host.stats.packets_received += 1
+        self.stats.packets_received += 1
         r = self.reader
         r.buf = data
         r.pos = pos
@@ -271,8 +279,10 @@ class Serving:
             conn.sends_read_only = True
         self.sessionless.pop(conn.conn_id, None)
         if not self.role.serves():
+            host.metrics.cnxn_closed_without_zk_server_running.add(1)
             self.close(conn)
             return
+        host.metrics.connection_request_count.add(1)
         if last_zxid_seen > host.tree.last_processed_zxid:
             host.info(
                 f"refusing {conn.peer_host}:{conn.peer_port}: it has seen zxid 0x{last_zxid_seen:x}, "
@@ -301,6 +311,7 @@ class Serving:
 
     def resume_session(self, conn: ClientConnection, session_id: i64, password: bytes | None) -> None:
         """A session that was made before, here or elsewhere."""
+        self.host.metrics.connection_revalidate_count.add(1)
         old = self.by_session.get(session_id)
         if old is not None:
             self.close(old)
@@ -334,8 +345,8 @@ class Serving:
         out.write_buffer(session_password(conn.session_id) if valid else NO_PASSWORD)
         if conn.sends_read_only:
             out.write_bool(False)
-        conn.end_reply(mark)
-        self.host.stats.packets_sent += 1
+        self.stats.sent_no_response(conn.end_reply(mark) + 4)
+        self.stats.packets_sent += 1
         self.mark_dirty(conn)
         if not valid:
             self.close(conn)
@@ -377,7 +388,8 @@ class Serving:
                 self.enqueue(conn, self.new_request(conn, xid, op, r.read_rest()))
             else:
                 self.answer_read(conn, row, xid, r)
-                self.host.stats.note_latency(0)
+                conn.note_instant()
+                self.stats.read_answered()
         else:
             request = self.new_request(conn, xid, op, r.read_rest())
             self.enqueue(conn, request)
@@ -390,6 +402,7 @@ class Serving:
     def enqueue(self, conn: ClientConnection, request: Request) -> None:
         """Puts a request behind the session's earlier ones; holds the client back where there are too many."""
         conn.queue.append(request)
+        self.host.metrics.requests_in_session_queue.add(len(conn.queue))
         self.in_flight += 1
         if self.in_flight > self.outstanding_limit and not conn.paused:
             conn.paused = True
@@ -404,7 +417,7 @@ class Serving:
     def reply(self, conn: ClientConnection, xid: i64, zxid: i64, err: i64) -> None:
         """A reply without a body."""
         conn.write_reply(xid, zxid, err)
-        self.host.stats.packets_sent += 1
+        self.stats.packets_sent += 1
         self.mark_dirty(conn)
 
     def is_trusted(self, conn: ClientConnection) -> bool:
@@ -439,8 +452,10 @@ class Serving:
     def answer_read(self, conn: ClientConnection, row: Operation, xid: i64, r: Reader) -> None:
         """Answers a read (or ping) from the tree as it is now."""
         zxid = self.host.tree.last_processed_zxid
+        body = r.pos
+        err: i64 = codes.OK
         if row.fires:
-            self.answer_firing(conn, row, xid, r, zxid)
+            size = self.answer_firing(conn, row, xid, r, zxid)
         else:
             mark = conn.begin_reply(xid, zxid, codes.OK)
             if row.kind == KIND_READ:
@@ -448,15 +463,19 @@ class Serving:
                 if err != codes.OK:
                     conn.out.truncate(mark)
                     mark = conn.begin_reply(xid, zxid, err)
-            conn.end_reply(mark)
-        self.host.stats.packets_sent += 1
-        conn.last_op = row.code
-        conn.last_cxid = xid
-        conn.last_zxid = zxid
+            size = conn.end_reply(mark)
+        conn.note_request(row.code, xid, zxid)
         conn.last_response_ms = self.host.now_ms
         self.mark_dirty(conn)
+        stats = self.stats
+        stats.packets_sent += 1
+        if stats.answered(row.code, size) and err == codes.OK:
+            weight = stats.namespace_weight()
+            if weight > 0:
+                r.pos = body
+                stats.namespace_read(r.read_ustring(), size - REPLY_HEADER_BYTES, weight)
 
-    def answer_firing(self, conn: ClientConnection, row: Operation, xid: i64, r: Reader, zxid: i64) -> None:
+    def answer_firing(self, conn: ClientConnection, row: Operation, xid: i64, r: Reader, zxid: i64) -> i64:
         """Answers a read that fires events: what the client missed goes out before the reply."""
         body = Writer()
         err = self.try_read(conn, row, r, body)
@@ -464,7 +483,7 @@ class Serving:
         mark = conn.begin_reply(xid, zxid, err)
         if err == codes.OK:
             conn.out.write_raw(body.getvalue())
-        conn.end_reply(mark)
+        return conn.end_reply(mark)
 
     def try_read(self, conn: ClientConnection, row: Operation, r: Reader, out: Writer) -> i64:
         """Writes the body of the answer to ``out``; returns the error on refusal."""
@@ -495,16 +514,21 @@ class Serving:
         host = self.host
         header = entry.header
         result = host.tree.process_txn(header, entry.record)
+        self.stats.applied(entry, result, host.wall_ms)
         if not host.tree.compare_digest(entry.digest):
+            host.metrics.digest_mismatches_count.add(1)
             host.warn(f"tree digest differs from the leader's after zxid 0x{header.zxid:x}")
         host.committed_log.add(entry)
         host.out.informs.append(entry)
         fired = host.tree.watches.take_fired()
         if fired:
+            self.stats.fired(fired)
             self.deliver(fired)
         if request is not None:
             conn = self.connections.get(request.conn_id)
-            if conn is not None:
+            if conn is None:
+                host.metrics.stale_replies.add(1)
+            else:
                 self.complete(conn, request, header.type, result)
         if header.type == codes.OP_CLOSE_SESSION:
             self.session_closed(header.client_id)
@@ -528,7 +552,7 @@ class Serving:
                     continue
                 conn.out.write_raw(frame)
                 conn.sent += 1
-                self.host.stats.packets_sent += 1
+                self.stats.sent_event(len(frame))
                 self.mark_dirty(conn)
 
     def complete(self, conn: ClientConnection, request: Request, txn_type: i64, result: TxnResult) -> None:
@@ -537,6 +561,8 @@ class Serving:
         conn.queue.popleft()
         self.in_flight -= 1
         if request.op == codes.OP_CREATE_SESSION:
+            conn.note_request(request.op, request.cxid, self.host.tree.last_processed_zxid)
+            self.note_answered(conn, request, True)
             self.finish_connect(conn, result.err == codes.OK)
             return
         if result.err == codes.ERR_SESSION_MOVED:
@@ -544,7 +570,7 @@ class Serving:
             self.close(conn)
             return
         self.write_result(conn, request, result)
-        self.note_answered(conn, request)
+        self.note_answered(conn, request, True)
         if request.op == codes.OP_CLOSE_SESSION:
             self.close(conn)
             return
@@ -558,19 +584,17 @@ class Serving:
             row = OPS.get(request.op)
             assert row is not None
             row.reply(self.host.tree, result, conn.out)
-        conn.end_reply(mark)
-        conn.last_op = request.op
-        conn.last_cxid = request.cxid
-        conn.last_zxid = zxid
+        self.stats.answered(request.op, conn.end_reply(mark))
+        self.stats.packets_sent += 1
+        conn.note_request(request.op, request.cxid, zxid)
         self.mark_dirty(conn)
 
-    def note_answered(self, conn: ClientConnection, request: Request) -> None:
-        """Counts a reply to a request that waited."""
+    def note_answered(self, conn: ClientConnection, request: Request, is_update: bool) -> None:
+        """Counts the time of a request that waited."""
         latency = self.host.now_ms - request.created_ms
         conn.last_response_ms = self.host.now_ms
         conn.note_latency(latency)
-        self.host.stats.note_latency(latency)
-        self.host.stats.packets_sent += 1
+        self.stats.waited(latency, is_update)
 
     def synced(self, request: Request) -> None:
         """A sync has come back: answers it with its path, once it is the oldest."""
@@ -594,7 +618,7 @@ class Serving:
                 conn.queue.popleft()
                 self.in_flight -= 1
                 self.answer_read(conn, row, head.cxid, Reader(head.body))
-                self.note_answered(conn, head)
+                self.note_answered(conn, head, False)
             elif row.kind == KIND_SYNC and head.done:
                 conn.queue.popleft()
                 self.in_flight -= 1
@@ -607,8 +631,10 @@ class Serving:
         """The reply to a sync: its path."""
         mark = conn.begin_reply(request.cxid, self.host.tree.last_processed_zxid, codes.OK)
         conn.out.write_ustring(Reader(request.body).read_ustring())
-        conn.end_reply(mark)
-        self.note_answered(conn, request)
+        self.stats.answered(request.op, conn.end_reply(mark))
+        self.stats.packets_sent += 1
+        conn.note_request(request.op, request.cxid, self.host.tree.last_processed_zxid)
+        self.note_answered(conn, request, False)
         self.mark_dirty(conn)
 
     def resume_if_possible(self, conn: ClientConnection) -> None:
@@ -630,6 +656,7 @@ class Serving:
             if now - conn.created_ms < limit:
                 self.host.wake_by(conn.created_ms + limit)
                 break
+            self.host.metrics.sessionless_connections_expired.add(1)
             self.host.info(f"no ConnectRequest from {conn.peer_host}:{conn.peer_port} in {limit} ms: closing")
             self.close(conn)
 

@@ -3,6 +3,7 @@
 from mypy_extensions import i64
 
 from zabra.proto.request import Request
+from zabra.server.views import RoleView
 
 
 class Role:
@@ -15,6 +16,9 @@ class Role:
     def serves(self) -> bool:
         """Whether clients are served now."""
         return False
+
+    def describe(self, view: RoleView) -> None:
+        """Tells what an operator may see of this role; see ``views`` for what there is to fill in."""
 
     def submit(self, request: Request) -> None:
         """Takes a write, sync or session request of a local client, already queued at its connection.

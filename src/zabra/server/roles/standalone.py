@@ -17,6 +17,7 @@ from zabra.server.roles.containers import ContainerCollector
 from zabra.server.roles.role import Role
 from zabra.server.serving import Serving
 from zabra.server.settings import Settings
+from zabra.server.views import PART_SESSIONS, RoleView, copy_buckets
 from zabra.sessions.tracker import SessionTracker
 
 
@@ -75,6 +76,11 @@ class Standalone(Role):
     def serves(self) -> bool:
         return True
 
+    def describe(self, view: RoleView) -> None:
+        view.tracks_sessions = True
+        if view.parts & PART_SESSIONS:
+            view.session_buckets = copy_buckets(self.sessions.expiry_buckets())
+
     def submit(self, request: Request) -> None:
         row = OPS.get(request.op)
         if row is not None and row.kind == KIND_SYNC:
@@ -109,6 +115,7 @@ class Standalone(Role):
     def tick(self) -> None:
         host = self.host
         for session_id in self.sessions.expired(host.now_ms):
+            host.metrics.stale_sessions_expired.add(1)
             host.info(f"expiring session 0x{session_id & 0xFFFFFFFFFFFFFFFF:x}")
             self.close_session(session_id)
         host.wake_by(self.sessions.next_expiry_ms())
