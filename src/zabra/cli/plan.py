@@ -1,0 +1,69 @@
+"""From a ServerConfig to what a server is made of (``runtime.assembly.Plan``)."""
+
+from zabra.auth.registry import Providers, default_providers
+from zabra.config.server import ServerConfig
+from zabra.runtime.assembly import Plan
+from zabra.server.settings import Settings
+
+
+def settings_of(config: ServerConfig) -> Settings:
+    """The settings of the server core."""
+    settings = Settings()
+    settings.server_id = config.server_id
+    settings.tick_ms = config.tick_time_ms
+    settings.init_limit_ticks = config.init_limit_ticks
+    settings.sync_limit_ticks = config.sync_limit_ticks
+    settings.min_session_timeout_ms = config.min_session_timeout_ms
+    settings.max_session_timeout_ms = config.max_session_timeout_ms
+    settings.jute_max_buffer = config.jute_max_buffer
+    settings.max_connections = config.max_connections
+    settings.max_connections_per_ip = config.max_client_connections_per_ip
+    settings.global_outstanding_limit = config.global_outstanding_limit
+    settings.large_request_threshold = config.large_request_threshold
+    settings.large_request_max_bytes = config.large_request_max_bytes
+    settings.throttled_op_wait_ms = config.throttled_op_wait_time_ms
+    settings.snap_count = config.snapshot_count
+    settings.snap_size_limit = config.snapshot_size_limit_kb * 1024
+    settings.commit_log_count = config.commit_log_count
+    settings.snapshot_size_factor = config.snapshot_size_factor
+    settings.digest_enabled = config.digest_enabled
+    settings.enforce_quota = config.enforce_quota
+    settings.extended_types_enabled = config.extended_types_enabled
+    settings.close_session_txn_enabled = config.close_session_txn_enabled
+    settings.local_sessions_enabled = config.local_sessions_enabled
+    settings.local_sessions_upgrading_enabled = config.local_sessions_upgrading_enabled
+    settings.reconfig_enabled = config.reconfig_enabled
+    settings.enforce_auth_enabled = config.enforce_auth_enabled
+    settings.enforce_auth_schemes = list(config.enforce_auth_schemes)
+    settings.sessionless_timeout_ms = config.sessionless_connection_timeout_ms
+    settings.container_check_interval_ms = config.container_check_interval_ms
+    settings.container_max_per_minute = config.container_max_per_minute
+    settings.container_max_never_used_ms = config.container_max_never_used_interval_ms
+    settings.connection_throttle_tokens = config.connection_throttle_tokens
+    settings.connection_throttle_fill_time_ms = config.connection_throttle_fill_time_ms
+    settings.connection_throttle_fill_count = config.connection_throttle_fill_count
+    return settings
+
+
+def plan_of(config: ServerConfig) -> Plan:
+    """Folders, doors and providers."""
+    plan = Plan(settings_of(config), config.data_dir)
+    plan.data_log_dir = config.data_log_dir
+    if config.client_port is not None:
+        plan.client_addresses.append((config.client_port_address, config.client_port))
+    if config.client_port_listen_backlog > 0:
+        plan.listen_backlog = config.client_port_listen_backlog
+    plan.preallocate_bytes = config.preallocate_kb * 1024
+    plan.log_size_limit_bytes = max(0, config.txnlog_size_limit_kb) * 1024
+    plan.force_sync = config.force_sync
+    plan.compression_method = config.snapshot_compression_method
+    plan.autocreate_folders = config.datadir_autocreate
+    plan.last_zxid_in_snapshots = config.serialize_last_processed_zxid_enabled
+    plan.trust_empty_snapshot = config.snapshot_trust_empty
+    plan.autocreate_db = config.db_autocreate
+    plan.emulate_353_ttl = config.emulate_353_ttl
+    plan.providers = Providers(
+        default_providers(config.digest_alg, config.super_digest, config.digest_auth_enabled),
+        config.skip_acl,
+    )
+    return plan

@@ -1,0 +1,142 @@
+"""``zabra server``: runs one server in the foreground, on a zoo.cfg or the embedded default."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from zabra.cli.plan import plan_of
+from zabra.cli.words import words_of
+from zabra.config.load import load_config, parse_config
+from zabra.config.server import ConfigErrors, ServerConfig
+from zabra.runtime import loop
+from zabra.runtime.assembly import RunningServer, start
+from zabra.storage.errors import DataFolderError, StorageError
+
+# Upstream's ExitCode.
+EXIT_OK: Final = 0
+EXIT_UNEXPECTED: Final = 1
+EXIT_BAD_INVOCATION: Final = 2
+EXIT_DATA_DIR: Final = 3
+EXIT_TXNLOG: Final = 10
+
+# A thread that has just ended an fsync wants the interpreter at once, not after the default 5 ms.
+SWITCH_INTERVAL_S: Final = 0.001
+
+EMBEDDED_DEFAULT: Final = """\
+tickTime=2000
+dataDir=zabra-data
+clientPort=2181
+clientPortAddress=127.0.0.1
+4lw.commands.whitelist=*
+"""
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds ``zabra server``."""
+    parser = subparsers.add_parser(
+        "server",
+        help="run a server in the foreground",
+        description="Runs one ZooKeeper server.  Without a file: a standalone server on 127.0.0.1:2181 "
+        "with its data in ./zabra-data.",
+    )
+    parser.add_argument("config", nargs="?", help="a zoo.cfg, as Apache ZooKeeper's")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set one option (a zoo.cfg key, or a zookeeper.* system property); wins over the file",
+    )
+    parser.add_argument("--strict", action="store_true", help="unknown keys are errors")
+    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    parser.set_defaults(run=run)
+
+
+def read_file(path: str) -> str | None:
+    """The text of a file; None where there is none."""
+    try:
+        return Path(path).read_text()
+    except FileNotFoundError:
+        return None
+
+
+def configure(arguments: argparse.Namespace) -> ServerConfig:
+    """The configuration that was asked for; prints warnings.  Raises ConfigErrors."""
+    if arguments.config is None:
+        config, warnings = parse_config(
+            EMBEDDED_DEFAULT, arguments.set, name="embedded default", read=read_file, strict=arguments.strict
+        )
+    else:
+        config, warnings = load_config(
+            arguments.config, arguments.set, read=read_file, strict=arguments.strict
+        )
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return config
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs until told to stop; the exit code is upstream's."""
+    logging.basicConfig(
+        level=arguments.log_level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)-7s %(message)s",
+    )
+    try:
+        config = configure(arguments)
+    except ConfigErrors as errors:
+        for problem in errors.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return EXIT_BAD_INVOCATION
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    return loop.run(serve(config, say))
+
+
+def say(line: str) -> None:
+    """One line for the person at the terminal."""
+    print(line, flush=True)
+
+
+async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
+    """One server from start to stop."""
+    started = time.monotonic()
+    try:
+        running = await start(plan_of(config), lambda server: words_of(config, server), tell)
+    except DataFolderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_DATA_DIR
+    except StorageError as error:
+        print(f"error: cannot recover the data in {config.data_dir}: {error}", file=sys.stderr)
+        return EXIT_TXNLOG
+    except OSError as error:
+        print(f"error: cannot start: {error}", file=sys.stderr)
+        return EXIT_UNEXPECTED
+    tell(serving_line(config, running, time.monotonic() - started))
+    stop_on_signals(running)
+    code = await running.node.stopped
+    await running.stop()
+    return code
+
+
+def serving_line(config: ServerConfig, running: RunningServer, seconds: float) -> str:
+    """What a person wants to know when the server is up."""
+    server = running.server
+    host = config.client_port_address or "0.0.0.0"
+    ports = ", ".join(f"{host}:{port}" for port in running.client_ports)
+    return (
+        f"serving on {ports}  data {config.data_dir}  zxid 0x{server.tree.last_processed_zxid:x}  "
+        f"{server.tree.node_count()} nodes  ({seconds:.2f} s)"
+    )
+
+
+def stop_on_signals(running: RunningServer) -> None:
+    """SIGTERM and Ctrl-C stop the server cleanly."""
+    event_loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        event_loop.add_signal_handler(number, running.node.fail, EXIT_OK)
