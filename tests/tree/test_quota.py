@@ -45,18 +45,24 @@ def test_text(text: str, count: int, size: int, count_hard: int, size_hard: int,
     assert StatsTrack.parse(track.encode()).encode() == again.encode()
 
 
-@pytest.mark.parametrize("text", ["count", "count=x,bytes=1", "count=1,bytes"])
+@pytest.mark.parametrize(
+    "text",
+    ["count", "count=x,bytes=1", "count=1,bytes", "count=9223372036854775807", "bytes=-99999999999999999999"],
+)
 def test_text_that_is_none(text: str) -> None:
-    with pytest.raises(ValueError, match=r"no value|invalid literal"):
+    with pytest.raises(ValueError, match=r"no value|invalid literal|unreasonable value"):
         StatsTrack.parse(text.encode())
 
 
-@given(st.dictionaries(st.sampled_from(["count", "bytes", "countHardLimit", "byteHardLimit"]), st.integers()))
+KEYS = ["count", "bytes", "countHardLimit", "byteHardLimit"]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), st.integers(-(2**62), 2**62)))
 def test_text_round_trip(values: dict[str, int]) -> None:
     track = StatsTrack()
     track.values.update(values)
     again = StatsTrack.parse(track.encode())
-    for key in ("count", "bytes", "countHardLimit", "byteHardLimit"):
+    for key in KEYS:
         assert again.get(key) == values.get(key, -1)
 
 

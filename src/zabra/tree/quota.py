@@ -22,6 +22,9 @@ _COUNT_HARD: Final = "countHardLimit"
 _BYTES_HARD: Final = "byteHardLimit"
 NO_LIMIT: Final = -1
 
+# Users write these texts; with room below the largest long no sum of two values can overflow.
+_VALUE_MAX: Final = 1 << 62
+
 _PAIR_SEPARATOR: Final = re.compile("[,;]+")
 
 
@@ -47,7 +50,10 @@ class StatsTrack:
                     fields = pair.split("=")
                     if len(fields) < 2:
                         raise ValueError(f"no value in {pair!r}")
-                    track.values[fields[0]] = int(fields[1]) if fields[1] else -1
+                    value = int(fields[1]) if fields[1] else -1
+                    if abs(value) > _VALUE_MAX:
+                        raise ValueError(f"unreasonable value in {pair!r}")
+                    track.values[fields[0]] = value
         return track
 
     def get(self, key: str) -> i64:
