@@ -1,5 +1,7 @@
 """Data folders to test with: stores on a SimDisk, valid txns, and the tree that they lead to."""
 
+from tests.tree.naive import Leader
+
 from zabra.proto import codes
 from zabra.proto.records import ACL, CreateTxn, Id, TxnDigest, TxnHeader
 from zabra.proto.txn import TxnEntry, encode_txn
@@ -10,8 +12,6 @@ from zabra.storage.txnsnaplog import FileTxnSnapLog
 from zabra.tree.datatree import DataTree
 from zabra.tree.ephemerals import EphemeralTypes
 from zabra.tree.snapshot_walk import SnapshotWalk
-
-from tests.tree.naive import Leader
 
 FOLDER = "version-2"
 OPEN = [ACL(31, Id("world", "anyone"))]

@@ -16,9 +16,10 @@ from tests.interop import apache
 from tests.interop.processes import ServerProcess
 
 FIXTURES = Path(__file__).parent / "fixtures"
-STAT_FIELDS = (
-    "czxid mzxid ctime mtime version cversion aversion ephemeralOwner dataLength numChildren pzxid".split()
-)
+STAT_FIELDS = [
+    *("czxid", "mzxid", "ctime", "mtime", "version", "cversion", "aversion"),
+    *("ephemeralOwner", "dataLength", "numChildren", "pzxid"),
+]
 FLAGS = [
     *apache.DEFAULT_JVM_FLAGS,
     "-Dzookeeper.preAllocSize=16",

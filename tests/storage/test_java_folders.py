@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from zabra.runtime.os_disk import OsDisk
 from zabra.server.recovery import RecoveryOptions, open_store, recover
 from zabra.storage.names import VERSION_FOLDER
