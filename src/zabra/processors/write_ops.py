@@ -36,7 +36,7 @@ from zabra.proto.records import (
 )
 from zabra.proto.request import OWNER_NONE, Request
 from zabra.proto.txn import TxnRecord, encode_record
-from zabra.tree.datatree import DataTree, TxnResult
+from zabra.tree.datatree import DataTree, TxnResult, signed32
 from zabra.tree.ephemerals import CONTAINER_OWNER, TTL_MAX_MS, ttl_owner
 from zabra.tree.paths import parent_path, sequence_suffix, validate_path
 
@@ -167,7 +167,7 @@ def prep_create(prep: Prep, request: Request, args: CreateArgs) -> TxnRecord:
     if prep.tree.types.session_owner(parent.ephemeral_owner) != 0:
         raise KeeperError(codes.ERR_NO_CHILDREN_FOR_EPHEMERALS, path)
     check_create_quota(prep, path, args.data)
-    parent.cversion += 1
+    parent.cversion = signed32(parent.cversion + 1)
     parent.child_count += 1
     parent.pzxid = prep.zxid
     prep.put(parent, False)
