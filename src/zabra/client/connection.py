@@ -385,6 +385,7 @@ class ClientSession:
             if header.err == codes.ERR_AUTH_FAILED:
                 self._end(STATE_AUTH_FAILED)
         elif xid == codes.XID_SET_WATCHES:
+            self.last_zxid = max(self.last_zxid, header.zxid)
             self._happenings.append(WatchesSet(header.zxid))
         else:
             self._reply(header, r)

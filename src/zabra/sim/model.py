@@ -1,7 +1,7 @@
 """A naive ZooKeeper: the oracle that everything else is measured against.
 
-Written from the protocol's description, not from ``zabra.tree``: dictionaries, lists and loops, no cleverness,
-no shared code beyond records and numbers.  ``Model.apply`` takes committed txns in order and is strict: a txn
+Written from the protocol's description, not from ``zabra.tree``: dictionaries and loops, no cleverness, no
+shared code beyond records and numbers.  ``Model.apply`` takes committed txns in order and is strict: a txn
 that does not fit the state is a ``ModelError``, because nothing of the kind can be committed.
 """
 
@@ -59,9 +59,7 @@ class Node:
         "version",
     )
 
-    def __init__(
-        self, data: bytes | None, acl: list[ACL], zxid: int, time: int, owner: int
-    ) -> None:
+    def __init__(self, data: bytes | None, acl: list[ACL], zxid: int, time: int, owner: int) -> None:
         self.data = data
         self.acl = acl
         self.czxid = self.mzxid = self.pzxid = zxid
@@ -185,9 +183,7 @@ class Model:
             )
         return result, events
 
-    def _apply_multi(
-        self, header: TxnHeader, multi: MultiTxn, result: Result, events: list[Event]
-    ) -> None:
+    def _apply_multi(self, header: TxnHeader, multi: MultiTxn, result: Result, events: list[Event]) -> None:
         failed = any(part.type == codes.OP_ERROR for part in multi.txns)
         after = False
         for part in multi.txns:
@@ -211,14 +207,16 @@ class Model:
         zxid, time = header.zxid, header.time
         if isinstance(record, CreateTxn):
             owner = header.client_id if record.ephemeral else 0
-            self._create(record.path, record.data, record.acl, owner, record.parent_cversion, zxid, time, events)
-        elif isinstance(record, CreateContainerTxn):
             self._create(
-                record.path, record.data, record.acl, CONTAINER, record.parent_cversion, zxid, time, events
+                record.path, record.data, record.acl, owner, record.parent_cversion, zxid, time, events
             )
+        elif isinstance(record, CreateContainerTxn):
+            self._create(record, CONTAINER, zxid, time, events)
         elif isinstance(record, CreateTTLTxn):
             owner = ttl_owner(record.ttl)
-            self._create(record.path, record.data, record.acl, owner, record.parent_cversion, zxid, time, events)
+            self._create(
+                record.path, record.data, record.acl, owner, record.parent_cversion, zxid, time, events
+            )
         elif isinstance(record, DeleteTxn):
             self._delete(record.path, zxid, events)
         elif isinstance(record, SetDataTxn):
@@ -248,30 +246,29 @@ class Model:
 
     def _create(
         self,
-        path: str,
-        data: bytes | None,
-        acl: list[ACL],
+        record: CreateTxn | CreateContainerTxn | CreateTTLTxn,
         owner: int,
-        parent_cversion: int,
         zxid: int,
         time: int,
         events: list[Event],
     ) -> None:
+        path = record.path
         parent_path = parent_of(path)
         parent = self._node(parent_path)
         if path in self.nodes:
             raise ModelError(f"{path} is created twice")
         if parent.is_ephemeral():
             raise ModelError(f"{path} is created under an ephemeral")
-        if parent_cversion != -1 and parent_cversion != wrap32(parent.cversion + 1):
-            raise ModelError(f"{path}: parent's cversion {parent_cversion} after {parent.cversion}")
+        due = wrap32(parent.cversion + 1)
+        if record.parent_cversion not in (-1, due):
+            raise ModelError(f"{path}: parent's cversion {record.parent_cversion}, due {due}")
         parent.cversion = wrap32(parent.cversion + 1)
         parent.pzxid = zxid
         parent.children[path[path.rfind("/") + 1 :]] = None
-        self.nodes[path] = Node(data, acl, zxid, time, owner)
+        self.nodes[path] = Node(record.data, record.acl, zxid, time, owner)
         self._count(path)
         self._count(parent_path)
-        events.append(Event(codes.EVENT_NODE_CREATED, path, TO_DATA, acl))
+        events.append(Event(codes.EVENT_NODE_CREATED, path, TO_DATA, record.acl))
         events.append(Event(codes.EVENT_NODE_CHILDREN_CHANGED, parent_path, TO_CHILD, parent.acl))
 
     def _delete(self, path: str, zxid: int, events: list[Event]) -> None:
@@ -299,9 +296,7 @@ class Model:
         self._count(record.path)
         events.append(Event(codes.EVENT_NODE_DATA_CHANGED, record.path, TO_DATA, node.acl))
 
-    def _close_session(
-        self, session_id: int, record: TxnRecord, zxid: int, events: list[Event]
-    ) -> None:
+    def _close_session(self, session_id: int, record: TxnRecord, zxid: int, events: list[Event]) -> None:
         owned = self.ephemerals_of(session_id)
         paths = owned
         if isinstance(record, CloseSessionTxn):
