@@ -174,7 +174,7 @@ def _quorum_sasl(settings: Settings, values: Values, members: Members) -> None:
         settings.error_at("quorum.auth.serverRequireSasl", "is true, but quorum.auth.enableSasl is false")
     if learner and not enabled:
         settings.error_at("quorum.auth.learnerRequireSasl", "is true, but quorum.auth.enableSasl is false")
-    if server and not learner:
+    if server and enabled and not learner:
         settings.error_at(
             "quorum.auth.serverRequireSasl",
             "is true, but quorum.auth.learnerRequireSasl is false: this server could not join",

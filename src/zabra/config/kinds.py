@@ -169,8 +169,9 @@ class Choice:
     def parse(self, text: str) -> str:
         """The value.  Raises ValueError with the choices, or with the sentence ``otherwise``."""
         for word, value in self.words.items():
-            if word == text or (self.any_case and word.lower() == text.lower()):
-                return value
+            for accepted in (word, value):
+                if accepted == text or (self.any_case and accepted.lower() == text.lower()):
+                    return value
         choices = ", ".join(repr(word) for word in dict.fromkeys(self.words.values()))
         raise ValueError(
             f"{text!r} is not one of {choices}" + (f": {self.otherwise}" if self.otherwise else "")

@@ -1,4 +1,4 @@
-"""From the text of ``zoo.cfg`` and overrides to a ``ServerConfig``, or to the list of everything wrong with it.
+"""From the text of ``zoo.cfg`` and overrides to a ``ServerConfig``, or to a list of everything wrong.
 
 Later wins: defaults, the file, the environment, the command line.  No file is opened here: whoever
 calls passes a function that reads one.  Rules are upstream's (``QuorumPeerConfig``, ``ServerConfig``,
@@ -66,7 +66,7 @@ def parse_config(
 
 
 def default_config(data_dir: str = "data", **changes: object) -> ServerConfig:
-    """A standalone server's configuration with nothing set but ``changes``, by field.  For tests and tools."""
+    """A standalone server's configuration with nothing set but ``changes``, by field."""
     config, _ = parse_config(f"dataDir={data_dir}")
     origins = dict(config.origins) | dict.fromkeys(changes, "set by the program")
     changed: ServerConfig = replace(config, origins=origins, **changes)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ def default_config(data_dir: str = "data", **changes: object) -> ServerConfig:
 
 
 def arguments_as_text(arguments: Sequence[str]) -> str:
-    """``zoo.cfg`` text for upstream's other way to start a server: clientPort dataDir [tickTime] [maxClientCnxns].
+    """``zoo.cfg`` text for upstream's other way to start: clientPort dataDir [tickTime] [maxClientCnxns].
 
     Raises ValueError for another number of arguments.
     """
@@ -92,9 +92,7 @@ def nearest_name(name: str) -> str:
     wanted = name.lower()
     close = get_close_matches(wanted, list(names), n=1, cutoff=0.75)
     if not close and "." in wanted:
-        close = [
-            key for key in get_close_matches(wanted.partition(".")[0] + ".", list(names), n=1, cutoff=0.75)
-        ]
+        close = get_close_matches(wanted.partition(".")[0] + ".", list(names), n=1, cutoff=0.75)
     return names[close[0]] if close else ""
 
 
@@ -157,10 +155,11 @@ class _Loader:
         if option.status == HONOURED:
             return True
         try:
-            changed = option.default is None or option.kind.parse(value) != option.default_value()
+            parsed = option.kind.parse(value)
         except ValueError as error:
             self.settings.error(where, name, str(error))
             return False
+        changed = option.default is None or parsed != option.default_value()
         if changed and option.status == IGNORED:
             self.settings.warn(where, name, f"ignored: {option.reason}")
         if changed and option.status == REFUSED:
@@ -173,7 +172,7 @@ class _Loader:
         members = read_members(self.settings, values, self.name, self.read)
         check_settings(self.settings, values, members, self.read)
         if self.settings.errors:
-            raise ConfigErrors(self.settings.errors)
+            raise ConfigErrors(sorted(self.settings.errors, key=_place))
         values.update(
             ensemble=members.ensemble,
             next_ensemble=members.next_ensemble,
@@ -182,6 +181,12 @@ class _Loader:
             config_text=text,
         )
         return _build(values, self.settings.origins)
+
+
+def _place(problem: ConfigProblem) -> tuple[str, int]:
+    """For sorting: files together, lines in order."""
+    name, _, line = problem.where.rpartition(":")
+    return (name, int(line)) if name and line.isdigit() else (problem.where, 0)
 
 
 def _build(values: dict[str, object], origins: Mapping[str, str]) -> ServerConfig:

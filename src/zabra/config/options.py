@@ -651,13 +651,13 @@ SECURITY = (
     ),
     Option("ensembleAuthName", "ensemble_auth_names", WORDS, "",
            "Names under which clients may ask for this ensemble."),
+    Option("enforce.auth.enabled", "enforce_auth_enabled", BOOL, "false",
+           "Whether clients must authenticate."),
+    Option("enforce.auth.schemes", "enforce_auth_schemes", WORDS, "", "By one of these schemes."),
     Option(
         "sessionRequireClientSASLAuth", "enforce_auth_enabled", BOOL, "false",
         "Whether clients must authenticate by SASL; the older form of `enforce.auth`.",
     ),
-    Option("enforce.auth.enabled", "enforce_auth_enabled", BOOL, "false",
-           "Whether clients must authenticate."),
-    Option("enforce.auth.schemes", "enforce_auth_schemes", WORDS, "", "By one of these schemes."),
     Option(
         "allowSaslFailedClients", "allow_sasl_failed_clients", BOOL, "false",
         "Whether a client whose SASL authentication failed may go on without.",

@@ -1,8 +1,8 @@
 """The text of a configuration file, as Java's ``Properties.load`` reads it, with line numbers kept.
 
-Comments start with ``#`` or ``!``; a line that ends in an odd number of backslashes goes on in the next; the key
-ends at the first ``=``, ``:`` or blank that has no backslash before it; ``\\t``, ``\\n``, ``\\r``, ``\\f``
-and ``\\uXXXX`` are escapes, and a backslash before anything else stands for that.
+Comments start with ``#`` or ``!``; a line that ends in an odd number of backslashes goes on in the
+next; the key ends at the first ``=``, ``:`` or blank that has no backslash before it; ``\\t``, ``\\n``,
+``\\r``, ``\\f`` and ``\\uXXXX`` are escapes, and a backslash before anything else stands for that.
 """
 
 BLANKS = " \t\f"
@@ -148,7 +148,7 @@ def escape(text: str) -> str:
 def point_to_dynamic_file(
     text: str, dynamic_file: str, *, erase_client_port: bool = False, erase_secure_client_port: bool = False
 ) -> str:
-    """The static file after a reconfiguration: the member list is gone, and ``dynamicConfigFile`` points to it.
+    """The static file after a reconfiguration: without members, ``dynamicConfigFile`` points to them.
 
     ``erase_client_port`` drops the client port as well, because the member list has it now.  Other lines,
     comments included, stay as they are (upstream loses comments and order).  Source: upstream

@@ -36,8 +36,8 @@ class TlsConfig:
 class ServerConfig:
     """The configuration of one server.
 
-    ``ensemble`` is None for a standalone server; ``next_ensemble`` is the newest configuration this server has
-    seen proposed (``zoo.cfg.dynamic.next``).  ``origins`` says for each field where its value came from.
+    ``ensemble`` is None for a standalone server; ``next_ensemble`` is the newest configuration this server
+    has seen proposed (``zoo.cfg.dynamic.next``).  ``origins`` says for each field where its value came from.
     """
 
     # Basics
