@@ -11,7 +11,7 @@ from zabra.metrics import Metrics
 from zabra.proto.txn import TxnEntry
 from zabra.server.committed_log import CommittedLog
 from zabra.server.prng import SplitMix
-from zabra.server.ready import DISK_APPEND, DISK_ROLL, LOG_INFO, LOG_WARNING, DiskCommand, Ready
+from zabra.server.ready import DISK_APPEND, DISK_ROLL, LOG_INFO, LOG_WARNING, Dial, DiskCommand, Ready
 from zabra.server.settings import Settings
 from zabra.server.stats import ServerStats
 from zabra.tree.datatree import DataTree
@@ -65,6 +65,7 @@ class Host:
         self._token: i64 = 0
         self._waiting: list[WaitingDurable] = []
         self._snapshot_token: i64 = 0
+        self._dial_id: i64 = 0
         # Txns and bytes appended since the log was last rolled.
         self.appended_count: i64 = 0
         self.appended_bytes: i64 = 0
@@ -136,6 +137,14 @@ class Host:
         """The log is durable up to ``zxid``; the server tells its role."""
         self.last_synced_zxid = zxid
 
+    def tree_is_void(self) -> None:
+        """The tree is about to be replaced: nothing may be saved of it any more."""
+
+    def replace_tree(self, tree: DataTree) -> None:
+        """Another tree, received or loaded anew, takes the place of the one there was."""
+        self.tree = tree
+        self.committed_log.clear()
+
     # --- snapshots beside the log --------------------------------------------------------------------
 
     def snapshot_command(self, kind: i64) -> DiskCommand:
@@ -144,6 +153,22 @@ class Host:
         command = DiskCommand(kind, self._snapshot_token)
         self.out.snapshot.append(command)
         return command
+
+    # --- connections to other servers ------------------------------------------------------------------
+
+    def dial(self, port: i64, addresses: list[tuple[str, int]], timeout_ms: i64) -> i64:
+        """Asks for a connection; its id comes back with the outcome."""
+        self._dial_id += 1
+        self.out.dials.append(Dial(self._dial_id, port, addresses, timeout_ms))
+        return self._dial_id
+
+    def send(self, conn_id: i64, data: bytes) -> None:
+        """Bytes for another server."""
+        self.out.sends.append((conn_id, data))
+
+    def close_conn(self, conn_id: i64) -> None:
+        """Closes a connection to another server, behind what was sent to it."""
+        self.out.closes.append(conn_id)
 
     # --- the rest -------------------------------------------------------------------------------------
 

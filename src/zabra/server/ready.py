@@ -104,6 +104,7 @@ class Ready:
         "log_lines",
         "log_reads",
         "pauses",
+        "reload",
         "resumes",
         "sends",
         "snapshot",
@@ -128,6 +129,9 @@ class Ready:
         self.resumes: list[int] = []
         # Committed txns in order, for publishers.
         self.informs: list[TxnEntry] = []
+        # The tree is to be loaded anew from disk (after a truncation, or a snapshot that was not finished):
+        # answered by Server.reloaded.  Given only when every command of both queues is done.
+        self.reload: bool = False
         # (connection, four-letter word, rest of its input): the driver answers and closes.
         self.words: list[tuple[int, str, bytes]] = []
         # (level, text).

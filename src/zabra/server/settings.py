@@ -16,6 +16,27 @@ class Settings:
         self.tick_ms: int = DEFAULT_TICK_MS
         self.init_limit_ticks: int = 10
         self.sync_limit_ticks: int = 5
+        # Election and learners.
+        self.finalize_wait_ms: int = 200
+        self.min_notification_ms: int = 200
+        self.max_notification_ms: int = 60_000
+        self.election_connect_timeout_ms: int = 5000
+        self.quorum_handshake_timeout_ms: int = -1
+        self.multi_address: bool = False
+        self.connect_to_leader_limit_ticks: int = 0
+        self.connect_retry_delay_ms: int = 100
+        self.observer_election_delay_ms: int = 200
+        self.observer_reconnect_delay_ms: int = 0
+        # An observer keeps log and snapshots.
+        self.sync_enabled: bool = True
+        self.is_observer: bool = False
+        self.leader_serves: bool = True
+        self.force_snapshot_sync: bool = False
+        self.max_concurrent_snap_syncs: int = 10
+        self.max_concurrent_diff_syncs: int = 100
+        self.observer_master_port: int = 0
+        self.observer_master_size_limit: int = 32 * 1024 * 1024
+        self.listen_on_all_ips: bool = False
         self.min_session_timeout_ms: int = -1
         self.max_session_timeout_ms: int = -1
         self.jute_max_buffer: int = 0xFFFFF

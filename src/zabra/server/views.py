@@ -8,6 +8,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from zabra.config.ensemble import EnsembleConfig
+
 # Parts of a view that cost more than a few counters; a picture holds those it was asked for.
 PART_CONNECTIONS: Final = 1  # every client connection (cons, stat)
 PART_SESSIONS: Final = 2  # sessions by the time of their expiry (dump)
@@ -119,40 +121,17 @@ class LeaderView:
 
 
 class QuorumView:
-    """What every member of an ensemble has; zab_state and sync_mode are codes of ``zab.phases``."""
+    """What every member of an ensemble has; ``config`` is the configuration in force."""
 
-    __slots__ = (
-        "client_address",
-        "config_text",
-        "election_address",
-        "election_ports",
-        "is_observer",
-        "leader_address",
-        "leader_id",
-        "peer_state",
-        "quorum_address",
-        "quorum_ports",
-        "voters",
-        "voting",
-        "zab_state",
-    )
+    __slots__ = ("config", "leader_address", "leader_id", "peer_state", "zab_state")
 
-    def __init__(self) -> None:
-        # "leading - broadcast": the state in lower case, the phase, the kind of synchronisation.
+    def __init__(self, config: EnsembleConfig) -> None:
+        self.config: EnsembleConfig = config
+        # "leading - broadcast": state, phase, kind of synchronisation (upstream getDetailedPeerState).
         self.peer_state: str = ""
         # "election", "discovery", "synchronization", "broadcast".
         self.zab_state: str = ""
-        self.config_text: str = ""
-        self.election_ports: list[int] = []
-        self.quorum_ports: list[int] = []
-        self.quorum_address: str = ""
-        self.election_address: str = ""
-        self.client_address: str = ""
-        self.is_observer: bool = False
-        # Whether this server has a vote in the configuration in force.
-        self.voting: bool = False
-        # How many have one.
-        self.voters: i64 = 0
+        # The server that leads, and its host; -1 and "" while nobody does.
         self.leader_id: i64 = -1
         self.leader_address: str = ""
 

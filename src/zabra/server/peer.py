@@ -1,0 +1,255 @@
+"""Peer: a member of an ensemble: its views, its epochs, its election and the connections of the election.
+
+It lives as long as the server; roles come and go above it.  Source: upstream ``QuorumPeer``.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from zabra.config.ensemble import EnsembleConfig, EnsembleError
+from zabra.proto.notification import Notification
+from zabra.proto.records import SetDataTxn
+from zabra.proto.txn import decode_txn
+from zabra.server.election_connection import ElectionActions, ElectionConnections
+from zabra.server.host import Durable, Host
+from zabra.server.ready import DISK_ACCEPTED_EPOCH, DISK_CURRENT_EPOCH, PORT_ELECTION
+from zabra.zab.election import ElectionStep, ElectionTiming, FastLeaderElection, Outcome
+from zabra.zab.quorum import QuorumVerifier, verifier_of
+
+WILDCARD_HOST: Final = "0.0.0.0"
+
+
+class Peer:
+    """One member.  ``outcome`` is set when an election has ended, and taken by the server."""
+
+    def __init__(
+        self, host: Host, config: EnsembleConfig, accepted_epoch: i64, current_epoch: i64
+    ) -> None:
+        self.host: Host = host
+        settings = host.settings
+        self.sid: i64 = settings.server_id
+        self.config: EnsembleConfig = config
+        # A newer configuration that was proposed and is not active yet.
+        self.last_seen: EnsembleConfig | None = None
+        self.accepted_epoch: i64 = accepted_epoch
+        self.current_epoch: i64 = current_epoch
+        self.outcome: Outcome | None = None
+        # Those the leadership needs are leaving it again, or a newer configuration was heard of.
+        self.abandoned: bool = False
+        self.heard_config: EnsembleConfig | None = None
+        timing = ElectionTiming(
+            settings.finalize_wait_ms, settings.min_notification_ms, settings.max_notification_ms
+        )
+        self.election: FastLeaderElection = FastLeaderElection(
+            self.sid, not settings.is_observer, config, timing, settings.reconfig_enabled
+        )
+        handshake_ms = settings.quorum_handshake_timeout_ms
+        if handshake_ms < 0:
+            handshake_ms = settings.sync_limit_ticks * settings.tick_ms
+        self.links: ElectionConnections = ElectionConnections(
+            self.sid, self.own_election_addresses(), settings.multi_address, handshake_ms
+        )
+        self.show_view()
+        # Who should lead after a reconfiguration; -1: nobody has been named.
+        self.designated_leader: i64 = -1
+        # Dials of the election under way: which server each is for.
+        self._dials: dict[int, int] = {}
+
+    # --- views ------------------------------------------------------------------------------------------
+
+    def own_election_addresses(self) -> list[tuple[str, int]]:
+        """What this server says of itself to those it dials."""
+        own = self.config.servers.get(self.sid)
+        return [] if own is None else own.election_addresses()
+
+    def own_quorum_addresses(self) -> list[tuple[str, int]]:
+        """Where learners find this server when it leads; empty if it is in no configuration."""
+        own = self.config.servers.get(self.sid)
+        if own is None:
+            return []
+        return self.listen_addresses(own.quorum_addresses())
+
+    def listen_addresses(self, addresses: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        """``addresses``, on all interfaces where quorumListenOnAllIPs says so."""
+        if self.host.settings.listen_on_all_ips:
+            return [(WILDCARD_HOST, port) for _, port in addresses]
+        return addresses
+
+    def show_view(self) -> None:
+        """Tells the election's connections whom there is to talk to."""
+        addresses: dict[int, list[tuple[str, int]]] = {}
+        for config in (self.last_seen, self.config):
+            if config is not None:
+                for sid, server in config.servers.items():
+                    if sid != self.sid:
+                        addresses[sid] = server.election_addresses()
+        self.links.set_view(addresses)
+
+    def verifiers(self) -> list[QuorumVerifier]:
+        """Who must agree: the current view, and a newer one that was seen."""
+        found = [verifier_of(self.config)]
+        last_seen = self.last_seen
+        if last_seen is not None and last_seen.version > self.config.version:
+            found.append(verifier_of(last_seen))
+        return found
+
+    def is_voter(self, sid: i64) -> bool:
+        """Whether ``sid`` votes in the current view."""
+        server = self.config.servers.get(sid)
+        return server is not None and not server.observer
+
+    def quorum_addresses_of(self, sid: i64) -> list[tuple[str, int]]:
+        """Where ``sid`` takes learners when it leads."""
+        server = self.config.servers.get(sid)
+        if server is None and self.last_seen is not None:
+            server = self.last_seen.servers.get(sid)
+        return [] if server is None else server.quorum_addresses()
+
+    def set_config(self, config: EnsembleConfig, last_seen: EnsembleConfig | None) -> None:
+        """Another view is active."""
+        self.config = config
+        self.last_seen = last_seen
+        self.election.set_config(config, last_seen)
+        self.links.set_own_addresses(self.own_election_addresses())
+        self.show_view()
+
+    def saw_config(self, text: bytes) -> None:
+        """The leader's newest view, sent with NEWLEADER: what counts from now on, where views may change."""
+        if not self.host.settings.reconfig_enabled:
+            return
+        try:
+            seen = EnsembleConfig.parse(text.decode("utf-8", "replace"))
+        except EnsembleError as error:
+            self.host.warn(f"the leader's configuration cannot be read: {error}")
+            return
+        if seen.version > self.config.version:
+            self.set_config(seen, None)
+
+    def activate(self, raw: bytes, designated_leader: i64) -> None:
+        """The view that the committed reconfig txn ``raw`` brings becomes the current one."""
+        record = decode_txn(raw).record
+        assert isinstance(record, SetDataTxn), "a reconfig txn sets the data of the config node"
+        text = (record.data or b"").decode("utf-8", "replace")
+        self.set_config(EnsembleConfig.parse(text), None)
+        self.designated_leader = designated_leader
+
+    # --- epochs -----------------------------------------------------------------------------------------
+
+    def save_accepted_epoch(self, epoch: i64, durable: Durable) -> None:
+        """Writes acceptedEpoch; ``durable`` hears when it may be acted upon."""
+        self.accepted_epoch = epoch
+        self._save_epoch(DISK_ACCEPTED_EPOCH, epoch, durable)
+
+    def save_current_epoch(self, epoch: i64, durable: Durable | None) -> None:
+        """Writes currentEpoch, behind everything that was appended before."""
+        self.current_epoch = epoch
+        self._save_epoch(DISK_CURRENT_EPOCH, epoch, durable)
+
+    def _save_epoch(self, kind: i64, epoch: i64, durable: Durable | None) -> None:
+        self.host.flush_appends()
+        command = self.host.disk_command(kind)
+        command.value = epoch
+        self.host.submit_disk(command, durable)
+
+    # --- the election -------------------------------------------------------------------------------------
+
+    def look(self, last_zxid: i64) -> None:
+        """Begins an election with this much history."""
+        self.outcome = None
+        self.abandoned = False
+        step = self.election.start(last_zxid, self.current_epoch, self.host.now_ms)
+        actions = ElectionActions()
+        self.links.connect_all(actions)
+        self._drive(step, actions)
+        self._carry_out(actions)
+
+    def tick(self) -> None:
+        """Time has passed."""
+        now = self.host.now_ms
+        actions = self.links.tick(now)
+        self._drive(self.election.tick(now), actions)
+        self._carry_out(actions)
+        for deadline in (self.election.next_deadline_ms(), self.links.next_deadline_ms()):
+            if deadline >= 0:
+                self.host.wake_by(deadline)
+
+    def accepted(self, conn_id: i64) -> None:
+        """A connection came in through the election port."""
+        self._carry_out(self.links.accepted(conn_id, self.host.now_ms))
+
+    def dialled(self, dial_id: int, conn_id: i64) -> None:
+        """A dial of the election has succeeded."""
+        sid = self._dials.pop(dial_id, None)
+        if sid is None:
+            self.host.close_conn(conn_id)
+        else:
+            self._carry_out(self.links.dialled(sid, conn_id))
+
+    def dial_failed(self, dial_id: int) -> bool:
+        """A dial has failed; False if it was none of the election's."""
+        sid = self._dials.pop(dial_id, None)
+        if sid is None:
+            return False
+        self._carry_out(self.links.dial_failed(sid))
+        return True
+
+    def received(self, conn_id: i64, data: bytes) -> None:
+        """Bytes on an election connection."""
+        self._carry_out(self.links.received(conn_id, data))
+
+    def lost(self, conn_id: i64) -> None:
+        """An election connection is gone."""
+        self._carry_out(self.links.lost(conn_id))
+
+    def set_congested(self, conn_id: i64, congested: bool) -> None:
+        """An election connection does not take, or takes again, what is sent."""
+        self._carry_out(self.links.set_congested(conn_id, congested))
+
+    def _drive(self, step: ElectionStep, actions: ElectionActions) -> None:
+        """Turns what the election wants into work for its connections."""
+        for sid, notification in step.sends:
+            self.links.send(sid, notification, actions)
+        if step.connect_all:
+            self.links.connect_all(actions)
+        if step.outcome is not None:
+            self.outcome = step.outcome
+        if step.abandoned:
+            self.abandoned = True
+        if step.newer_config is not None:
+            self.heard_config = step.newer_config
+        for note in step.notes:
+            self.host.info(note)
+
+    def _carry_out(self, actions: ElectionActions) -> None:
+        """Carries out what the connections want, which may make the election want more."""
+        while True:
+            for conn_id, data in actions.sends:
+                self.host.send(conn_id, data)
+            for conn_id, reason in actions.closes:
+                self.host.info(f"election connection closed: {reason}")
+                self.host.close_conn(conn_id)
+            for sid, addresses in actions.dials:
+                timeout_ms = self.host.settings.election_connect_timeout_ms
+                self._dials[self.host.dial(PORT_ELECTION, addresses, timeout_ms)] = sid
+            for note in actions.notes:
+                self.host.info(note)
+            if not actions.notifications and not actions.ups and not actions.downs:
+                return
+            more = ElectionActions()
+            self._tell_election(actions.ups, actions.downs, actions.notifications, more)
+            actions = more
+
+    def _tell_election(
+        self,
+        ups: list[int],
+        downs: list[int],
+        notifications: list[tuple[int, Notification]],
+        more: ElectionActions,
+    ) -> None:
+        for sid in ups:
+            self.election.peer_up(sid)
+        for sid in downs:
+            self._drive(self.election.peer_down(sid, self.host.now_ms), more)
+        for sid, notification in notifications:
+            self._drive(self.election.receive(sid, notification, self.host.now_ms), more)

@@ -1,0 +1,69 @@
+"""Following: logs what is proposed, acks when it is durable, applies what is committed."""
+
+from collections import deque
+
+from mypy_extensions import i64
+
+from zabra.proto import codes
+from zabra.proto.packets import describe_packet
+from zabra.proto.records import QuorumPacket
+from zabra.proto.txn import TxnEntry, decode_txn
+from zabra.server.host import Host
+from zabra.server.peer import Peer
+from zabra.server.roles.learning import Learning
+from zabra.server.serving import Serving
+from zabra.zab.zxid import follows
+
+
+class Following(Learning):
+    """A follower: a voter, or a participant that is not in the view yet and whose acks do not count."""
+
+    def __init__(self, host: Host, peer: Peer, serving: Serving, leader_sid: i64) -> None:
+        super().__init__(host, peer, serving, leader_sid)
+        # Logged, perhaps committed by others meanwhile, and not durable here yet.
+        self.unacked: deque[TxnEntry] = deque()
+
+    def name(self) -> str:
+        return "follower"
+
+    def propose(self, entry: TxnEntry) -> None:
+        zxid = entry.header.zxid
+        last = self.host.last_logged_zxid
+        if not follows(last, zxid):
+            self.end(f"proposal 0x{zxid:x} does not follow 0x{last:x}")
+            return
+        self.pending.append(entry)
+        self.unacked.append(entry)
+        self.host.append(entry)
+
+    def commit(self, zxid: i64) -> None:
+        pending = self.pending
+        if not pending:
+            self.host.warn(f"commit of 0x{zxid:x}, and no proposal is pending")
+            return
+        entry = pending.popleft()
+        if entry.header.zxid != zxid:
+            # Upstream exits with code 12 here; leaving the leader is enough: nothing was applied.
+            pending.appendleft(entry)
+            self.end(f"commit of 0x{zxid:x}, but 0x{entry.header.zxid:x} is the next proposal")
+            return
+        self.commit_entry(entry)
+
+    def broadcast_packet(self, p: QuorumPacket) -> None:
+        kind = p.type
+        if kind == codes.PACKET_PROPOSAL:
+            data = p.data
+            if data is None:
+                self.end(f"a proposal without a txn: {describe_packet(p)}")
+            else:
+                self.propose(decode_txn(data))
+        elif kind == codes.PACKET_COMMIT:
+            self.commit(p.zxid)
+        else:
+            super().broadcast_packet(p)
+
+    def log_synced(self, zxid: i64) -> None:
+        """ACK exists only now: everything up to ``zxid`` is on this server's disk."""
+        unacked = self.unacked
+        while unacked and unacked[0].header.zxid <= zxid:
+            self.send(codes.PACKET_ACK, unacked.popleft().header.zxid, None)

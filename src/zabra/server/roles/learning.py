@@ -1,0 +1,559 @@
+"""Learning: what followers and observers have in common: finding the leader, being synchronised, forwarding.
+
+The connection goes through DISCOVERY (who is newer), SYNCHRONIZATION (``zab.synchronization.LearnerSync``
+says what to do, in which order) and BROADCAST.  Source: upstream ``Learner``, ``Follower``, ``Observer``.
+"""
+
+from collections import deque
+from typing import Final
+
+from mypy_extensions import i64
+
+from zabra.jute.primitives import EndOfData, JuteError, Reader
+from zabra.processors.operation import KIND_SYNC
+from zabra.processors.ops import OPS
+from zabra.proto import codes
+from zabra.proto.packets import (
+    PacketBuffer,
+    decode_leader_info,
+    decode_revalidate_answer,
+    describe_packet,
+    encode_ack_epoch,
+    encode_learner_info,
+    encode_packet,
+    encode_revalidate,
+    encode_touches,
+    request_packet,
+)
+from zabra.proto.records import QuorumPacket
+from zabra.proto.request import Request
+from zabra.proto.txn import TxnEntry, decode_txn
+from zabra.server.host import Durable, Host
+from zabra.server.peer import Peer
+from zabra.server.ready import (
+    DISK_SNAPSHOT_BEGIN,
+    DISK_SNAPSHOT_CHUNK,
+    DISK_SNAPSHOT_END,
+    DISK_TRUNCATE,
+    PORT_QUORUM,
+)
+from zabra.server.roles.role import Role
+from zabra.server.serving import Serving
+from zabra.tree.datatree import DataTree
+from zabra.tree.snapshot_walk import SnapshotWalk, TreeLoader
+from zabra.zab import synchronization as sync
+from zabra.zab.discovery import answer_epoch
+from zabra.zab.synchronization import LearnerSync, SyncCommand
+
+# Where the connection stands.
+CONNECTING: Final = 0
+DISCOVERY: Final = 1
+SYNCHRONIZATION: Final = 2
+BROADCAST: Final = 3
+LOST: Final = 4
+
+# How often connecting to the leader is tried (upstream Learner.LeaderConnector).
+CONNECT_TRIES: Final = 5
+SNAPSHOT_SLICE_NODES: Final = 5000
+SNAPSHOT_END_MARK: Final = "BenWasHere"
+
+
+class SyncDurable(Durable):
+    """The disk has everything that the ack of NEWLEADER promises."""
+
+    def __init__(self, role: "Learning") -> None:
+        self.role: Learning = role
+
+    def done(self) -> None:
+        self.role.sync_durable()
+
+
+class EpochAccepted(Durable):
+    """acceptedEpoch is durable: the epoch may be acked."""
+
+    def __init__(self, role: "Learning", payload: i64) -> None:
+        self.role: Learning = role
+        self.payload: i64 = payload
+
+    def done(self) -> None:
+        self.role.send_ack_epoch(self.payload)
+
+
+class Truncated(Durable):
+    """The log is cut: the tree must be loaded anew."""
+
+    def __init__(self, role: "Learning") -> None:
+        self.role: Learning = role
+
+    def done(self) -> None:
+        self.role.reload_tree()
+
+
+class PendingSync:
+    """A sync on its way: whose it is."""
+
+    __slots__ = ("request",)
+
+    def __init__(self, request: Request) -> None:
+        self.request: Request = request
+
+
+class Learning(Role):
+    """One attempt to learn from one leader; any failure sets ``lost`` and the server looks again."""
+
+    def __init__(self, host: Host, peer: Peer, serving: Serving, leader_sid: i64) -> None:
+        self.host: Host = host
+        self.peer: Peer = peer
+        self.serving: Serving = serving
+        self.leader_sid: i64 = leader_sid
+        self.state: i64 = CONNECTING
+        # Why this role is over, once it is.
+        self.lost: str = ""
+        # The tree is not what the disk holds.
+        self.must_reload: bool = False
+        self.wants_reload: bool = False
+        self.conn_id: i64 = 0
+        self.dial_id: i64 = 0
+        self.tries: i64 = 0
+        self.retry_at_ms: i64 = host.now_ms
+        settings = host.settings
+        self.connect_deadline_ms: i64 = host.now_ms + settings.tick_ms * (
+            settings.connect_to_leader_limit_ticks or settings.init_limit_ticks
+        )
+        self.read_timeout_ms: i64 = settings.tick_ms * settings.init_limit_ticks
+        self.last_heard_ms: i64 = host.now_ms
+        self.buffer: PacketBuffer = PacketBuffer(2 * settings.jute_max_buffer + 1024)
+        self.sync: LearnerSync | None = None
+        self.loader: TreeLoader | None = None
+        # Bytes behind the snapshot's stream, until the end mark is complete.
+        self.after_snapshot: bytes = b""
+        # Txns logged and not committed, in order; of these, how many are acked.
+        self.pending: deque[TxnEntry] = deque()
+        self.out: list[bytes] = []
+        self.touched: dict[int, int] = {}
+        self.syncs: deque[PendingSync] = deque()
+        # Connections that wait for REVALIDATE, by session.
+        self.revalidating: dict[int, int] = {}
+        self.is_observer: bool = settings.is_observer
+
+    # --- what Server asks -------------------------------------------------------------------------------
+
+    def serves(self) -> bool:
+        return self.state == BROADCAST
+
+    def end(self, reason: str) -> None:
+        """The role is over."""
+        if self.state != LOST:
+            self.state = LOST
+            self.lost = reason
+            if self.conn_id != 0:
+                self.host.close_conn(self.conn_id)
+
+    def tick(self) -> None:
+        host = self.host
+        now = host.now_ms
+        if self.state == CONNECTING:
+            self.connect(now)
+        elif self.state != LOST:
+            deadline = self.last_heard_ms + self.read_timeout_ms
+            if now >= deadline:
+                self.end(f"nothing heard from the leader for {self.read_timeout_ms} ms")
+            else:
+                host.wake_by(deadline)
+
+    def connect(self, now: i64) -> None:
+        """Dials the leader, a few times."""
+        host = self.host
+        if self.dial_id != 0:
+            host.wake_by(self.connect_deadline_ms)
+            return
+        if now < self.retry_at_ms:
+            host.wake_by(self.retry_at_ms)
+            return
+        if self.tries >= CONNECT_TRIES or now >= self.connect_deadline_ms:
+            self.end(f"cannot connect to leader {self.leader_sid}")
+            return
+        addresses = self.master_addresses()
+        if not addresses:
+            self.end(f"no address of leader {self.leader_sid} is known")
+            return
+        self.tries += 1
+        timeout_ms = max(1, self.connect_deadline_ms - now)
+        self.dial_id = host.dial(PORT_QUORUM, addresses, timeout_ms)
+
+    def master_addresses(self) -> list[tuple[str, int]]:
+        """Whom to learn from."""
+        return self.peer.quorum_addresses_of(self.leader_sid)
+
+    def dial_failed(self, dial_id: i64) -> None:
+        """The leader does not listen (yet)."""
+        if dial_id == self.dial_id:
+            self.dial_id = 0
+            self.retry_at_ms = self.host.now_ms + self.host.settings.connect_retry_delay_ms
+            self.host.wake_by(self.retry_at_ms)
+
+    def dialled(self, dial_id: i64, conn_id: i64) -> bool:
+        """Connected: say who we are.  False if this was not our dial."""
+        if dial_id != self.dial_id or self.state != CONNECTING:
+            return False
+        self.dial_id = 0
+        self.conn_id = conn_id
+        self.state = DISCOVERY
+        self.last_heard_ms = self.host.now_ms
+        kind = codes.PACKET_OBSERVERINFO if self.is_observer else codes.PACKET_FOLLOWERINFO
+        info = encode_learner_info(self.peer.sid, self.peer.config.version)
+        self.send(kind, self.peer.accepted_epoch << 32, info)
+        return True
+
+    def connection_lost(self) -> None:
+        """The leader has closed, or is gone."""
+        self.conn_id = 0
+        self.end("the connection to the leader is gone")
+
+    def end_turn(self) -> None:
+        if self.out and self.conn_id != 0:
+            self.host.send(self.conn_id, b"".join(self.out))
+        self.out = []
+
+    def send(self, kind: i64, zxid: i64, data: bytes | None) -> None:
+        """One packet to the leader, at the end of the turn."""
+        self.out.append(encode_packet(kind, zxid, data))
+
+    # --- what the leader says -----------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Bytes from the leader."""
+        self.last_heard_ms = self.host.now_ms
+        try:
+            if self.loader is not None:
+                self.feed_snapshot(data)
+            else:
+                self.buffer.feed(data)
+                self.take_packets()
+        except JuteError as error:
+            self.end(f"the leader sent what cannot be read: {error}")
+
+    def take_packets(self) -> None:
+        """Handles whole packets, until the stream becomes a snapshot's."""
+        while self.state != LOST and self.loader is None:
+            packet = self.buffer.next()
+            if packet is None:
+                return
+            self.packet(packet)
+
+    def packet(self, p: QuorumPacket) -> None:
+        """One packet, by the phase."""
+        if self.state == BROADCAST:
+            self.broadcast_packet(p)
+        elif self.state == SYNCHRONIZATION:
+            sync_now = self.sync
+            assert sync_now is not None
+            self.carry_out(sync_now.packet(p))
+        elif p.type == codes.PACKET_LEADERINFO:
+            self.leader_info(p)
+        else:
+            self.end(f"expected LEADERINFO, not {describe_packet(p)}")
+
+    def leader_info(self, p: QuorumPacket) -> None:
+        """The leader names its epoch: accept it durably, then ack."""
+        if decode_leader_info(p.data) < 0x10000:
+            self.end("the leader speaks an older protocol")
+            return
+        peer = self.peer
+        answer = answer_epoch(p.zxid, peer.accepted_epoch, peer.current_epoch)
+        if answer.reason:
+            self.end(answer.reason)
+            return
+        self.state = SYNCHRONIZATION
+        self.sync = LearnerSync(self.host.tree.last_processed_zxid, p.zxid, self.is_observer)
+        if answer.save_accepted_epoch >= 0:
+            peer.save_accepted_epoch(answer.save_accepted_epoch, EpochAccepted(self, answer.ack_epoch))
+        else:
+            self.send_ack_epoch(answer.ack_epoch)
+
+    def send_ack_epoch(self, payload: i64) -> None:
+        """ACKEPOCH: where our history ends."""
+        if self.state != LOST:
+            self.send(
+                codes.PACKET_ACKEPOCH, self.host.tree.last_processed_zxid, encode_ack_epoch(payload)
+            )
+
+    # --- synchronisation ------------------------------------------------------------------------------------
+
+    def carry_out(self, commands: list[SyncCommand]) -> None:
+        """Does what LearnerSync says; durable things are queued, and reported together."""
+        waits = False
+        for command in commands:
+            if self.state == LOST:
+                return
+            if self.carry_out_one(command):
+                waits = True
+        if waits:
+            self.mark_durable()
+
+    def carry_out_one(self, command: SyncCommand) -> bool:
+        """One command; True if it must become durable before NEWLEADER may be acked."""
+        kind = command.kind
+        if kind == sync.LOAD_SNAPSHOT:
+            self.begin_snapshot()
+        elif kind == sync.TRUNCATE:
+            self.truncate(command.zxid)
+        elif kind == sync.PERSIST:
+            for txn in command.txns:
+                self.log(decode_txn(txn.raw))
+            return True
+        elif kind == sync.SAVE_SNAPSHOT:
+            self.save_snapshot()
+            return True
+        elif kind == sync.DISCARD_LOG:
+            # Saving the snapshot on the log's own queue begins with that.
+            return True
+        elif kind == sync.SAVE_CONFIG:
+            self.peer.saw_config(command.raw)
+        elif kind == sync.ACTIVATE:
+            self.activate(command.txns[0].zxid, command.txns[0].raw, command.zxid)
+        elif kind == sync.SAVE_CURRENT_EPOCH:
+            self.peer.save_current_epoch(command.zxid, None)
+            return True
+        elif kind == sync.APPLY:
+            for txn in command.txns:
+                self.apply(decode_txn(txn.raw))
+        elif kind == sync.ACK:
+            self.send(codes.PACKET_ACK, command.zxid, None)
+            # From now on the leader speaks at least this often.
+            settings = self.host.settings
+            self.read_timeout_ms = settings.tick_ms * settings.sync_limit_ticks
+        elif kind == sync.ANSWER_PING:
+            self.answer_ping(command.zxid)
+        elif kind == sync.DONE:
+            self.synchronised()
+        elif kind == sync.REFUSE:
+            self.end(f"synchronisation failed: {command.why}")
+        return False
+
+    def activate(self, zxid: i64, raw: bytes, designated_leader: i64) -> None:
+        """A reconfiguration is committed: its view is the current one."""
+        self.peer.activate(raw, designated_leader)
+
+    def mark_durable(self) -> None:
+        """Hears when everything queued for the disk so far is there."""
+        host = self.host
+        host.flush_appends()
+        # Rewriting the epoch is the cheapest command that is certainly behind the others.
+        self.peer.save_current_epoch(self.peer.current_epoch, SyncDurable(self))
+
+    def sync_durable(self) -> None:
+        """NEWLEADER may be acked."""
+        sync_now = self.sync
+        if self.state == SYNCHRONIZATION and sync_now is not None:
+            self.must_reload = False
+            self.carry_out(sync_now.durable())
+
+    def truncate(self, zxid: i64) -> None:
+        """TRUNC: cut the log, then load the tree anew."""
+        host = self.host
+        self.must_reload = True
+        self.serving_tree_is_void()
+        host.flush_appends()
+        command = host.disk_command(DISK_TRUNCATE)
+        command.zxid = zxid
+        host.submit_disk(command, Truncated(self))
+
+    def serving_tree_is_void(self) -> None:
+        """No snapshot may be taken of a tree that is about to be replaced."""
+        self.host.tree_is_void()
+
+    def reload_tree(self) -> None:
+        """Asks for the tree to be loaded from disk."""
+        if self.state != LOST:
+            self.wants_reload = True
+
+    def reloaded(self) -> None:
+        """The tree is what the disk holds."""
+        self.must_reload = False
+        sync_now = self.sync
+        if self.state == SYNCHRONIZATION and sync_now is not None:
+            self.carry_out(sync_now.truncated())
+            self.resume()
+
+    def begin_snapshot(self) -> None:
+        """SNAP: from here the stream is a snapshot's."""
+        self.must_reload = True
+        self.serving_tree_is_void()
+        host = self.host
+        self.loader = TreeLoader(
+            host.tree.types, host.settings.digest_enabled, 2 * host.settings.jute_max_buffer
+        )
+        self.after_snapshot = b""
+        self.feed_snapshot(self.buffer.take_raw())
+
+    def feed_snapshot(self, data: bytes) -> None:
+        """More of the snapshot's stream, or of the mark behind it."""
+        loader = self.loader
+        assert loader is not None
+        if not loader.done:
+            loader.feed(data)
+            if not loader.done:
+                return
+            self.after_snapshot = loader.leftover
+        else:
+            self.after_snapshot += data
+        r = Reader(self.after_snapshot)
+        try:
+            mark = r.read_ustring()
+        except EndOfData:
+            return
+        if mark != SNAPSHOT_END_MARK:
+            raise JuteError(f"the snapshot ends with {mark!r}")
+        rest = r.read_rest()
+        self.loader = None
+        self.after_snapshot = b""
+        self.adopt_tree(loader.tree)
+        sync_now = self.sync
+        assert sync_now is not None
+        self.buffer.feed(rest)
+        self.carry_out(sync_now.snapshot_loaded())
+        self.take_packets()
+
+    def adopt_tree(self, tree: DataTree) -> None:
+        """The received tree takes the place of the own one."""
+        sync_now = self.sync
+        assert sync_now is not None
+        tree.last_processed_zxid = sync_now.last_queued
+        self.host.replace_tree(tree)
+
+    def resume(self) -> None:
+        """Goes on with packets that came while something had to be waited for."""
+        if self.state != LOST and self.loader is None:
+            self.take_packets()
+
+    def save_snapshot(self) -> None:
+        """The received tree, durably, in the place of the history there was."""
+        host = self.host
+        zxid = host.tree.last_processed_zxid
+        host.last_logged_zxid = zxid
+        host.last_synced_zxid = zxid
+        host.flush_appends()
+        begin = host.disk_command(DISK_SNAPSHOT_BEGIN)
+        begin.zxid = zxid
+        host.submit_disk(begin, None)
+        walk = SnapshotWalk(host.tree)
+        chunk = walk.step(SNAPSHOT_SLICE_NODES)
+        while chunk is not None:
+            command = host.disk_command(DISK_SNAPSHOT_CHUNK)
+            command.data = chunk
+            host.submit_disk(command, None)
+            chunk = walk.step(SNAPSHOT_SLICE_NODES)
+        end = host.disk_command(DISK_SNAPSHOT_END)
+        end.zxid = zxid
+        end.value = host.tree.digest
+        host.submit_disk(end, None)
+
+    def log(self, entry: TxnEntry) -> None:
+        """A txn goes to the log (an observer may be told to keep none)."""
+        if not self.is_observer or self.host.settings.sync_enabled:
+            self.host.append(entry)
+
+    def apply(self, entry: TxnEntry) -> None:
+        """A committed txn takes effect before anybody is served."""
+        host = self.host
+        if entry.header.zxid > host.tree.last_processed_zxid:
+            host.tree.process_txn(entry.header, entry.record)
+            host.committed_log.add(entry)
+            host.out.informs.append(entry)
+
+    def synchronised(self) -> None:
+        """UPTODATE: serve, and take the rest of the proposals like any other."""
+        sync_now = self.sync
+        assert sync_now is not None
+        self.sync = None
+        self.state = BROADCAST
+        self.peer.election.update_election_vote(sync_now.new_leader_zxid >> 32)
+        self.host.info(
+            f"{self.name()}: synchronised with leader {self.leader_sid} "
+            f"at zxid 0x{self.host.tree.last_processed_zxid:x}"
+        )
+        self.begin_broadcast()
+        committed = sync_now.pending[: sync_now.commits]
+        for txn in sync_now.pending:
+            self.propose(decode_txn(txn.raw))
+        for txn in committed:
+            self.commit(txn.zxid)
+
+    def begin_broadcast(self) -> None:
+        """Serving begins: every session is touched once, so that the leader hears who is here."""
+
+    # --- broadcast --------------------------------------------------------------------------------------------
+
+    def broadcast_packet(self, p: QuorumPacket) -> None:
+        """One packet of the BROADCAST phase; subclasses take PROPOSAL, COMMIT, INFORM."""
+        kind = p.type
+        if kind == codes.PACKET_PING:
+            self.answer_ping(p.zxid)
+        elif kind == codes.PACKET_SYNC:
+            self.sync_answered()
+        elif kind == codes.PACKET_REVALIDATE:
+            session_id, valid = decode_revalidate_answer(p.data)
+            self.revalidate_answered(session_id, valid)
+        elif kind == codes.PACKET_UPTODATE:
+            self.host.warn("a second UPTODATE")
+        else:
+            self.host.warn(f"unexpected packet: {describe_packet(p)}")
+
+    def propose(self, entry: TxnEntry) -> None:
+        """A txn is proposed."""
+        raise AssertionError("not reached")
+
+    def commit(self, zxid: i64) -> None:
+        """The oldest proposed txn is committed."""
+        raise AssertionError("not reached")
+
+    def commit_entry(self, entry: TxnEntry) -> None:
+        """A committed txn takes effect; whoever asked for it here is answered."""
+        header = entry.header
+        self.serving.commit(entry, self.serving.match(header.client_id, header.cxid))
+        if header.type == codes.OP_CREATE_SESSION:
+            timeout_ms = self.host.tree.sessions.get(header.client_id, 0)
+            self.touched[header.client_id] = timeout_ms
+
+    def answer_ping(self, zxid: i64) -> None:
+        """PING back, with the sessions heard since the last one."""
+        touches = list(self.touched.items())
+        self.touched = {}
+        self.send(codes.PACKET_PING, zxid, encode_touches(touches))
+
+    def touch(self, session_id: i64, timeout_ms: i64) -> bool:
+        self.touched[session_id] = timeout_ms
+        return True
+
+    def revalidate(self, conn_id: i64, session_id: i64, timeout_ms: i64) -> None:
+        self.revalidating[session_id] = conn_id
+        self.send(codes.PACKET_REVALIDATE, -1, encode_revalidate(session_id, timeout_ms))
+
+    def revalidate_answered(self, session_id: i64, valid: bool) -> None:
+        """The leader knows whether the session lives."""
+        conn_id = self.revalidating.pop(session_id, 0)
+        if conn_id != 0:
+            self.serving.revalidated(conn_id, session_id, valid)
+
+    def submit(self, request: Request) -> None:
+        row = OPS.get(request.op)
+        assert row is not None
+        # A write that no leader could read must not get that far: it would be given a zxid, and a Java
+        # leader of 3.9 would be stopped by it.
+        row.validate(request.body)
+        if row.kind == KIND_SYNC:
+            self.syncs.append(PendingSync(request))
+        self.forward(request)
+
+    def forward(self, request: Request) -> None:
+        """REQUEST to the leader."""
+        ids = None if request.op == codes.OP_CREATE_SESSION else request.ids
+        self.out.append(request_packet(request.session_id, request.cxid, request.op, request.body, ids))
+
+    def sync_answered(self) -> None:
+        """SYNC: the oldest sync is done."""
+        if not self.syncs:
+            self.host.warn("a SYNC that nobody asked for")
+            return
+        self.serving.synced(self.syncs.popleft().request)
