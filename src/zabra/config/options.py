@@ -790,6 +790,11 @@ TLS = (
 )  # fmt: skip
 
 ADMIN = (
+    Option(
+        "zabra.versionText", "version_text", TEXT, "",
+        "What `srvr` and its like give as the version, for clients that insist on one: a version (`3.5.6`) or a "
+        "whole text (`3.5.6-abc, built on 10/08/2019 20:18 GMT`). Before 3.6, latencies are integers.",
+    ),
     Option("admin.enableServer", "admin_enable_server", BOOL, "true", "Whether the admin server runs."),
     Option("admin.serverAddress", "admin_server_address", HOST, "0.0.0.0", "Address it binds to."),
     Option("admin.serverPort", "admin_server_port", PORT, "8080", "Its port."),

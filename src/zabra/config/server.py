@@ -192,6 +192,7 @@ class ServerConfig:
     quorum_tls: TlsConfig
 
     # Admin server and metrics
+    version_text: str
     admin_enable_server: bool
     admin_server_address: str
     admin_server_port: int

@@ -33,6 +33,7 @@ class ClientConnection:
         "dirty",
         "inbuf",
         "is_local",
+        "is_secure",
         "last_cxid",
         "last_latency_ms",
         "last_op",
@@ -69,6 +70,8 @@ class ClientConnection:
         # The client's ConnectRequest had the readOnly byte, so the response has it too.
         self.sends_read_only: bool = False
         self.is_local: bool = False
+        # Whether it came through TLS.
+        self.is_secure: bool = False
         # Bytes received and not parsed yet.
         self.inbuf: bytes = b""
         # Requests in the order they came, from the oldest one not answered yet.

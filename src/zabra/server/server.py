@@ -143,6 +143,14 @@ class Server(Host):
         for conn in self.serving.connections.values():
             conn.reset_stats()
 
+    def reset_observer_stats(self) -> None:
+        """The admin server's observer_connection_stat_reset."""
+        self.role.reset_observer_stats()
+
+    def note_packets_sent(self, count: i64) -> None:
+        """The driver has written to clients on its own account (four-letter words)."""
+        self.stats.packets_sent += count
+
     def note_synced(self, zxid: i64) -> None:
         super().note_synced(zxid)
         self.role.log_synced(zxid)

@@ -233,8 +233,6 @@ class Serving:
             return True
         if head not in FOUR_LETTER_WORDS:
             return False
-        if head == b"stmk" and len(data) < 12:
-            return False
         self.host.out.words.append((conn.conn_id, head.decode("ascii"), data[4:]))
         conn.received += 1
         self.stats.packets_received += 1

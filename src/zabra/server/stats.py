@@ -93,6 +93,7 @@ class ServerStats:
         "_turn_reads",
         "auth_failed",
         "connection_drop_probability",
+        "fsync_threshold_exceeded",
         "latency",
         "metrics",
         "non_mtls_local",
@@ -113,6 +114,8 @@ class ServerStats:
         self.latency: Summary = Summary("request_latency")
         self.response_sizes: SizeStats = SizeStats()
         self.auth_failed: i64 = 0
+        # Fsyncs of the log that took longer than fsync.warningthresholdms.
+        self.fsync_threshold_exceeded: i64 = 0
         self.non_mtls_local: i64 = 0
         self.non_mtls_remote: i64 = 0
         self.outstanding_tls_handshakes: i64 = 0

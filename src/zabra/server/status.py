@@ -80,6 +80,7 @@ class ConnectionView:
         "established_ms",
         "expires_ms",
         "interest",
+        "is_secure",
         "last_cxid",
         "last_latency_ms",
         "last_op",
@@ -100,6 +101,7 @@ class ConnectionView:
         self.conn_id: i64 = conn.conn_id
         self.peer_host: str = conn.peer_host
         self.peer_port: i64 = conn.peer_port
+        self.is_secure: bool = conn.is_secure
         self.interest: i64 = interest_of(conn)
         self.queued: i64 = len(conn.queue)
         self.received: i64 = conn.received
@@ -175,6 +177,7 @@ class ServerView:
         self.latency_average_ms: float = stats.latency.average()
         self.response_sizes: SizeStats = stats.response_sizes.copy()
         self.auth_failed: i64 = stats.auth_failed
+        self.fsync_threshold_exceeded: i64 = stats.fsync_threshold_exceeded
         self.non_mtls_local_connections: i64 = stats.non_mtls_local
         self.non_mtls_remote_connections: i64 = stats.non_mtls_remote
         self.outstanding_tls_handshakes: i64 = stats.outstanding_tls_handshakes

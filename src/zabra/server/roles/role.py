@@ -20,6 +20,9 @@ class Role:
     def describe(self, view: RoleView) -> None:
         """Tells what an operator may see of this role; see ``views`` for what there is to fill in."""
 
+    def reset_observer_stats(self) -> None:
+        """Forgets what was counted for the observers that follow this server."""
+
     def submit(self, request: Request) -> None:
         """Takes a write, sync or session request of a local client, already queued at its connection.
 
