@@ -1,1 +1,1 @@
-"""TODO"""
+"""What operators see and do: four-letter words, and the table of commands behind them."""
