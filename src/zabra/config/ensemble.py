@@ -311,9 +311,7 @@ class EnsembleConfig:
         """Upstream's equality: one version, or the same members, groups and weights."""
         if self.version == other.version:
             return True
-        return (
-            self.servers == other.servers and self.groups == other.groups and self.weights == other.weights
-        )
+        return self.servers == other.servers and self.groups == other.groups and self.weights == other.weights
 
     def problem(self, standalone_enabled: bool = True) -> str:
         """Why this cannot be run, or the empty string (upstream ``parseDynamicConfig``)."""

@@ -282,7 +282,7 @@ class FastLeaderElection:
         elif n.state == LOOKING:
             self._receive_looking(sid, n, step, now_ms)
         elif n.state != OBSERVING:
-            self._receive_decided(sid, n, step)
+            self._receive_decided(sid, n, step, now_ms)
         return step
 
     def _receive_looking(self, sid: i64, n: Notification, step: ElectionStep, now_ms: i64) -> None:
@@ -306,7 +306,7 @@ class FastLeaderElection:
         self._received[sid] = self._vote_of(n)
         self._check_quorum(step, now_ms)
 
-    def _receive_decided(self, sid: i64, n: Notification, step: ElectionStep) -> None:
+    def _receive_decided(self, sid: i64, n: Notification, step: ElectionStep, now_ms: i64) -> None:
         """A voter that follows or leads: join its leader where a quorum follows and the leader says so."""
         step.actions.append("HandleNotmsg")
         vote = Vote(n.leader, n.zxid, n.election_epoch, n.peer_epoch, n.state, n.version)
@@ -323,6 +323,9 @@ class FastLeaderElection:
         elif n.state == LEADING and self._oracle_says_follow():
             step.notes.append("the oracle indicates to follow")
             self._end(vote, self._out_of_election, step)
+        elif n.election_epoch == self.logical_clock:
+            # It has decided before its vote, still LOOKING, could be heard here: the vote counts.
+            self._check_quorum(step, now_ms)
 
     def _oracle_says_follow(self) -> bool:
         """Of two voters, the one that the oracle did not choose follows the one that leads."""
@@ -465,6 +468,11 @@ class FastLeaderElection:
     def _end(self, vote: Vote, votes: dict[int, Vote], step: ElectionStep) -> None:
         supporters = [sid for sid in sorted(votes) if vote.matches(votes[sid])]
         step.outcome = self._leave(vote, supporters)
+        # Observers that asked meanwhile would otherwise ask again only when their timer runs out.
+        n = self._notification(self.current_vote, self.current_vote.election_epoch)
+        for sid in sorted(self._answered):
+            if sid not in self._view:
+                step.sends.append((sid, n))
 
     def _leave(self, vote: Vote, supporters: list[int]) -> Outcome:
         if vote.leader == self.sid:

@@ -131,9 +131,7 @@ def choose_from_log(
     return plan
 
 
-def _plan(
-    mode: i64, op_zxid: i64, forward_from: i64, committed: list[int], start: i64, why: str
-) -> SyncPlan:
+def _plan(mode: i64, op_zxid: i64, forward_from: i64, committed: list[int], start: i64, why: str) -> SyncPlan:
     plan = SyncPlan(mode, op_zxid, forward_from, why)
     plan.committed_start = start
     return plan
@@ -513,7 +511,8 @@ class LearnerSync:
 
     def truncated(self) -> list[SyncCommand]:
         """The log is cut, durably, and the tree has been loaded anew."""
-        self.must_reload = False
+        if self._state == _BASE:
+            self.must_reload = False
         return self._base_ready()
 
     def _base_ready(self) -> list[SyncCommand]:
