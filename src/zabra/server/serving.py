@@ -577,8 +577,10 @@ class Serving:
     def write_result(self, conn: ClientConnection, request: Request, result: TxnResult) -> None:
         """The reply to an applied write."""
         zxid = self.host.tree.last_processed_zxid
-        mark = conn.begin_reply(request.cxid, zxid, result.err)
-        if result.err == codes.OK:
+        # A failed multi is answered with err 0, and its parts say what failed.
+        err = codes.OK if result.results is not None else result.err
+        mark = conn.begin_reply(request.cxid, zxid, err)
+        if err == codes.OK:
             row = OPS.get(request.op)
             assert row is not None
             row.reply(self.host.tree, result, conn.out)
