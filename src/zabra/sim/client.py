@@ -131,10 +131,32 @@ class SimClient:
             self.network.close(end)
             self._lost(end)
 
+    def close_session(self) -> None:
+        """Ends the session properly."""
+        self._unsent.append(self.session.close())
+        self._after_activity()
+
+    def flush(self) -> None:
+        """Sends what the session has to send."""
+        self._after_activity()
+
+    def forget_session(self) -> None:
+        """The program dies and starts anew: its old session is left to expire."""
+        self._drop_connection()
+        self.session.connection_lost(self._now_ms())
+        self.history.add(histories.DISCONNECTED, self.scheduler.now_us, self.number)
+        self._after_activity()
+        self.history.add(histories.CLOSED, self.scheduler.now_us, self.number)
+        self._new_session()
+
     def renew(self) -> None:
         """Starts a new session after the old one is over."""
         assert self.session.is_over()
+        self._new_session()
+
+    def _new_session(self) -> None:
         self.session = ClientSession(self.timeout_ms)
+        self._unsent.clear()
         for scheme, data, _ in self._auths:
             self.session.add_auth(scheme, data)
         self.sessions += 1

@@ -71,9 +71,10 @@ class _Content:
 class _Inode:
     """A file: what processes see, and what is certain to survive a crash."""
 
-    __slots__ = ("content", "durable", "modified_ms")
+    __slots__ = ("content", "durable", "modified_ms", "path")
 
-    def __init__(self, content: _Content | None = None) -> None:
+    def __init__(self, path: str, content: _Content | None = None) -> None:
+        self.path = path
         self.content = _Content() if content is None else content
         self.durable = self.content.copy()
         self.modified_ms = 0
@@ -127,14 +128,18 @@ def folder_of(path: str) -> str:
 class SimDiskFile:
     """An open file of a SimDisk."""
 
-    __slots__ = ("_disk", "_generation", "_inode", "_position", "path")
+    __slots__ = ("_disk", "_generation", "_inode", "_position")
 
-    def __init__(self, disk: "SimDisk", path: str, inode: _Inode) -> None:
+    def __init__(self, disk: "SimDisk", inode: _Inode) -> None:
         self._disk = disk
-        self.path = path
         self._inode = inode
         self._position = 0
         self._generation = disk.generation
+
+    @property
+    def path(self) -> str:
+        """The file's name now; a rename changes it."""
+        return self._inode.path
 
     def _check(self) -> None:
         if self._generation != self._disk.generation:
@@ -352,7 +357,7 @@ class SimDisk:
         for path, inode in names.items():
             copy = copies.get(inode)
             if copy is None:
-                copy = _Inode(contents.get(inode) or inode.durable.copy())
+                copy = _Inode(path, contents.get(inode) or inode.durable.copy())
                 copy.modified_ms = inode.modified_ms
                 copies[inode] = copy
             out._files[path] = copy
@@ -411,23 +416,23 @@ class SimDisk:
             raise FileNotFoundError(errno.ENOENT, "no such folder", folder)
         old = self._files.get(name)
         if old is not None:
-            file = SimDiskFile(self, name, old)
+            file = SimDiskFile(self, old)
             old.content.resize(0)
             change = self.note("resize", name)
             change.inode = old
         else:
-            inode = _Inode()
+            inode = _Inode(name)
             inode.modified_ms = self.now_ms
             self._files[name] = inode
             self.note("names", folder).names = [(name, inode)]
-            file = SimDiskFile(self, name, inode)
+            file = SimDiskFile(self, inode)
         self.leave("create", name)
         return file
 
     def open(self, name: str) -> SimDiskFile:
         """Opens an existing file."""
         self.enter("open", name)
-        return SimDiskFile(self, name, self._find(name))
+        return SimDiskFile(self, self._find(name))
 
     def rename(self, old: str, new: str) -> None:
         """Replaces ``new`` by ``old``."""
@@ -435,6 +440,7 @@ class SimDisk:
         inode = self._find(old)
         del self._files[old]
         self._files[new] = inode
+        inode.path = new
         self.note("names", folder_of(new)).names = [(old, None), (new, inode)]
         self.leave("rename", new)
 

@@ -206,17 +206,11 @@ class Model:
     ) -> None:
         zxid, time = header.zxid, header.time
         if isinstance(record, CreateTxn):
-            owner = header.client_id if record.ephemeral else 0
-            self._create(
-                record.path, record.data, record.acl, owner, record.parent_cversion, zxid, time, events
-            )
+            self._create(record, header.client_id if record.ephemeral else 0, zxid, time, events)
         elif isinstance(record, CreateContainerTxn):
             self._create(record, CONTAINER, zxid, time, events)
         elif isinstance(record, CreateTTLTxn):
-            owner = ttl_owner(record.ttl)
-            self._create(
-                record.path, record.data, record.acl, owner, record.parent_cversion, zxid, time, events
-            )
+            self._create(record, ttl_owner(record.ttl), zxid, time, events)
         elif isinstance(record, DeleteTxn):
             self._delete(record.path, zxid, events)
         elif isinstance(record, SetDataTxn):

@@ -106,7 +106,7 @@ class _Received:
 
 
 class _View:
-    """One client: what its server watches for it, what it believes, and what came and is not accounted for."""
+    """One client: what its server watches for it, what it believes, what came and is not accounted for."""
 
     def __init__(self, client: int) -> None:
         self.client = client
@@ -250,30 +250,17 @@ class WatchChecker:
     def _disconnected(self, view: _View) -> None:
         """What came after the last reply must be the beginning of what was due."""
         if view.received and not view.rewatching:
-            standing = view.server
-            left = view.received
-            for at in self._between(view.position, left[-1].zxid):
-                for event in self.events[at]:
-                    if standing.frames_for(event):
-                        if left and (left[0].type, left[0].path, left[0].zxid) == (
-                            event.type,
-                            event.path,
-                            at,
-                        ):
-                            left = left[1:]
-                        elif left:
-                            self._complain_order(view, left[0], event, at)
-                            left = []
-            if left:
-                self.judgement.complain("watches", f"client {view.client}: invented {left}")
+            due = self._due(view, view.received[-1].zxid)
+            got = [(one.type, one.path, one.zxid) for one in view.received]
+            if got != due[: len(got)]:
+                self.judgement.complain(
+                    "watches", f"client {view.client}: got {view.received} before the loss, due {due}"
+                )
         for one in view.received:
             view.believed.spend(one.type, one.path)
         view.received = []
         view.server = Standing()
         view.rewatching = False
-
-    def _complain_order(self, view: _View, got: _Received, event: Event, at: int) -> None:
-        self.judgement.complain("watches", f"client {view.client}: got {got}, due {event!r} of 0x{at:x}")
 
     def _rewatched(self, view: _View, zxid: int) -> None:
         """The watches stand again as of ``zxid``; what came before this is what was missed."""

@@ -1,0 +1,248 @@
+"""ClusterMonitor: what must hold on the servers, looked at after every turn.
+
+* *Agreement, TotalOrder, Integrity, PrefixConsistency*: whatever any server delivers as committed is one
+  sequence of txns, byte for byte; each server delivers it in order, without gaps, from where it starts.
+* *Digests*: a serving server's tree has the digest that the log promises for its zxid.
+* *Leadership1, Leadership2*: an epoch has one leader, and epochs of established leaders go up.
+* *Durability*: what a disk reported as durable is there after the next start, and epochs never go down.
+* A server neither raises, nor stops, nor refuses its data, unless something was done to its disk.
+
+Names are those of upstream's TLA+ specifications.
+"""
+
+import traceback
+from bisect import bisect_right
+from typing import Final
+
+from zabra.proto.txn import TxnEntry, decode_txn
+from zabra.server.ready import (
+    DISK_ACCEPTED_EPOCH,
+    DISK_APPEND,
+    DISK_CURRENT_EPOCH,
+    DISK_SNAPSHOT_BEGIN,
+    DISK_SNAPSHOT_END,
+    DISK_TRUNCATE,
+    DiskCommand,
+)
+from zabra.server.recovery import Recovered
+from zabra.sim.checkers import Judgement
+from zabra.sim.machine import Machine, Process
+
+COUNTER_MASK: Final = 0xFFFFFFFF
+# The digest of a tree without txns.
+EMPTY_DIGEST: Final = 0x51C6D660
+_MASK_64: Final = (1 << 64) - 1
+
+
+class Promise:
+    """What one machine's disk has promised."""
+
+    __slots__ = ("accepted_epoch", "current_epoch", "damaged", "uncertain", "zxid")
+
+    def __init__(self) -> None:
+        self.zxid = 0
+        self.accepted_epoch = 0
+        self.current_epoch = 0
+        # A crash interrupted something that shortens the log.
+        self.uncertain = False
+        # Something was done to the disk, so this life may stop or be refused.
+        self.damaged = False
+
+    def forget(self) -> None:
+        """The disk was lost."""
+        self.zxid = 0
+        self.accepted_epoch = 0
+        self.current_epoch = 0
+        self.uncertain = False
+
+
+class ClusterMonitor:
+    """Implements ``machine.Monitor``.  ``chain``: every committed txn, in order, as far as anyone showed."""
+
+    def __init__(self) -> None:
+        self.judgement = Judgement()
+        self.chain: list[TxnEntry] = []
+        self.zxids: list[int] = []
+        self.promises: dict[int, Promise] = {}
+        # Epoch -> (sid, life) of its established leader.
+        self.leaders: dict[int, tuple[int, int]] = {}
+        self.stops: list[str] = []
+        self._digests: list[int] = []
+
+    def promise(self, sid: int) -> Promise:
+        """A machine's promise."""
+        found = self.promises.get(sid)
+        if found is None:
+            found = self.promises[sid] = Promise()
+        return found
+
+    def head(self) -> int:
+        """The last committed zxid known."""
+        return self.zxids[-1] if self.zxids else 0
+
+    def digest_at(self, zxid: int) -> int:
+        """What the tree's digest must be once everything up to ``zxid`` is applied."""
+        place = bisect_right(self.zxids, zxid)
+        return self._digests[place - 1] if place else EMPTY_DIGEST
+
+    # The chain.
+
+    def _extend(self, entry: TxnEntry) -> None:
+        self.chain.append(entry)
+        self.zxids.append(entry.header.zxid)
+        before = self._digests[-1] if self._digests else EMPTY_DIGEST
+        digest = before if entry.digest is None else entry.digest.tree_digest & _MASK_64
+        self._digests.append(digest)
+
+    def _catch_up(self, process: Process, until: int) -> None:
+        """A server shows committed txns that nobody was seen to deliver: a leader's initial history."""
+        head = self.head()
+        kept = process.server.committed_log.entries()
+        if kept and (kept[0].header.zxid <= head or kept[0].header.zxid == head + 1):
+            missing = [entry for entry in kept if head < entry.header.zxid <= until]
+        else:
+            found = process.store.log.read_from(head + 1, until)
+            missing = [decode_txn(raw) for zxid, raw in found if head < zxid <= until]
+        for entry in missing:
+            self._extend(entry)
+
+    def _position(self, process: Process) -> int:
+        position: int = process.notes.get("position", -1)
+        return position
+
+    # machine.Monitor
+
+    def informed(self, process: Process, entries: list[TxnEntry]) -> None:
+        """Agreement on every txn delivered."""
+        for entry in entries:
+            self._delivered(process, entry)
+        self.judgement.count("deliveries", len(entries))
+
+    def _delivered(self, process: Process, entry: TxnEntry) -> None:
+        zxid = entry.header.zxid
+        head = self.head()
+        if zxid > head:
+            if zxid != head + 1:
+                self._catch_up(process, zxid - 1)
+            self._extend(entry)
+        place = bisect_right(self.zxids, zxid) - 1
+        if place < 0 or self.zxids[place] != zxid or self.chain[place].raw != entry.raw:
+            known = hex(self.zxids[place]) if place >= 0 else "nothing"
+            self.judgement.complain(
+                "agreement", f"server {process.sid} delivers 0x{zxid:x} {entry!r}, committed there is {known}"
+            )
+            return
+        position = self._position(process)
+        before = self.zxids[place - 1] if place else 0
+        if position >= 0 and position < before:
+            self.judgement.complain(
+                "total order", f"server {process.sid} delivers 0x{zxid:x} after 0x{position:x}"
+            )
+        if position >= zxid:
+            self.judgement.complain("integrity", f"server {process.sid} delivers 0x{zxid:x} twice")
+        process.notes["position"] = zxid
+
+    def turned(self, process: Process) -> None:
+        """Digests and leadership of servers that serve."""
+        server = process.server
+        zxid = server.tree.last_processed_zxid
+        serves = server.role.serves()
+        if not serves:
+            process.notes["position"] = -1
+            process.notes["checked"] = -1
+            return
+        if process.notes.get("checked", -1) == zxid:
+            return
+        process.notes["checked"] = zxid
+        if zxid > self.head() and zxid & COUNTER_MASK:
+            self._catch_up(process, zxid)
+        elif zxid > self.head():
+            self._catch_up(process, zxid - 1)
+        if self._position(process) < 0:
+            process.notes["position"] = zxid
+        self._check_digest(process, zxid)
+        self._check_leadership(process)
+
+    def _check_digest(self, process: Process, zxid: int) -> None:
+        tree = process.server.tree
+        if not tree.digest_enabled:
+            return
+        got = tree.digest & _MASK_64
+        due = self.digest_at(zxid)
+        self.judgement.count("digests")
+        if got != due:
+            self.judgement.complain(
+                "digest", f"server {process.sid} at 0x{zxid:x} has {got:x}, the log promises {due:x}"
+            )
+
+    def _check_leadership(self, process: Process) -> None:
+        if process.server.role.name() != "leader":
+            return
+        epoch = process.server.tree.last_processed_zxid >> 32
+        me = (process.sid, process.life)
+        leader = self.leaders.get(epoch)
+        if leader is None:
+            self.leaders[epoch] = me
+            self.judgement.count("leaders")
+        elif leader != me:
+            self.judgement.complain("leadership", f"epoch {epoch} is led by {leader} and by {me}")
+
+    def logged(self, process: Process, commands: list[DiskCommand]) -> None:
+        """Notes what a disk has promised."""
+        promise = self.promise(process.sid)
+        for command in commands:
+            kind = command.kind
+            if kind == DISK_APPEND:
+                promise.zxid = command.entries[-1].header.zxid
+            elif kind in (DISK_TRUNCATE, DISK_SNAPSHOT_END):
+                promise.zxid = command.zxid
+            elif kind == DISK_ACCEPTED_EPOCH:
+                promise.accepted_epoch = command.value
+            elif kind == DISK_CURRENT_EPOCH:
+                promise.current_epoch = command.value
+
+    def ended(self, process: Process) -> None:
+        """A crash may have interrupted something that shortens the log."""
+        for command in process.log_queue.batch:
+            if command.kind in (DISK_TRUNCATE, DISK_SNAPSHOT_BEGIN, DISK_SNAPSHOT_END):
+                self.promise(process.sid).uncertain = True
+
+    def started(self, process: Process, recovered: Recovered) -> None:
+        """What was promised must be there."""
+        promise = self.promise(process.sid)
+        self.judgement.count("recoveries")
+        if not promise.damaged:
+            if recovered.last_zxid < promise.zxid and not promise.uncertain:
+                self.judgement.complain(
+                    "durability",
+                    f"server {process.sid} recovers 0x{recovered.last_zxid:x} of 0x{promise.zxid:x}",
+                )
+            for name, got, due in (
+                ("acceptedEpoch", recovered.accepted_epoch, promise.accepted_epoch),
+                ("currentEpoch", recovered.current_epoch, promise.current_epoch),
+            ):
+                if got < due:
+                    self.judgement.complain(
+                        "durability", f"server {process.sid} recovers {name} {got} of {due}"
+                    )
+        promise.uncertain = False
+        promise.damaged = False
+        promise.zxid = recovered.last_zxid
+
+    def refused(self, machine: Machine, reason: str) -> None:
+        """Only a damaged disk may be refused."""
+        self.judgement.count("refusals")
+        if not self.promise(machine.sid).damaged:
+            self.judgement.complain("recovery", f"server {machine.sid} refuses its data: {reason}")
+
+    def stopped(self, process: Process, code: int, reason: str) -> None:
+        """Only a failing disk may stop a server."""
+        self.judgement.count("stops")
+        self.stops.append(f"{process.sid}: {code} {reason}")
+        if not self.promise(process.sid).damaged:
+            self.judgement.complain("stop", f"server {process.sid} stops with {code}: {reason}")
+
+    def failed(self, process: Process, error: BaseException) -> None:
+        """Never."""
+        text = "".join(traceback.format_exception(error)[-6:]).strip()
+        self.judgement.complain("exception", f"server {process.sid} raised {error!r}\n{text}")
