@@ -19,6 +19,7 @@ def settings_of(config: ServerConfig) -> Settings:
     settings.max_connections = config.max_connections
     settings.max_connections_per_ip = config.max_client_connections_per_ip
     settings.global_outstanding_limit = config.global_outstanding_limit
+    settings.fsync_warning_ms = config.fsync_warning_threshold_ms
     settings.large_request_threshold = config.large_request_threshold
     settings.large_request_max_bytes = config.large_request_max_bytes
     settings.throttled_op_wait_ms = config.throttled_op_wait_time_ms

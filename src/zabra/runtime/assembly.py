@@ -134,7 +134,9 @@ async def start(
     """Recovers, opens the doors and serves.  Raises StorageError (data) or OSError (folders, ports)."""
     data, logs = open_disks(plan)
     store = open_plan_store(plan, data, logs)
+    recovery_began = monotonic_ms()
     recovered = await asyncio.to_thread(recover_store, plan, store, logs, progress)
+    recovery_ms = monotonic_ms() - recovery_began
     epochs = Epochs(data, VERSION_FOLDER)
     recover_epochs(epochs, recovered)
     server = Server(
@@ -148,6 +150,8 @@ async def start(
         lambda first, last, size: read_log(store, first, last, size),
         informed,
     )
+    node.log_sync_times = logs.log_sync_times
+    server.recovery_took(recovery_ms, recovered.txns_replayed)
     ports = []
     try:
         for host, port in plan.client_addresses:

@@ -7,6 +7,7 @@ that arrived together is answered together: one write per connection, one append
 import asyncio
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable, Coroutine
 
 from zabra.proto.request import FIRST_CONNECTION_ID
@@ -55,6 +56,9 @@ class Node:
         self.tasks: set[asyncio.Task[None]] = set()
         self._next_conn_id = FIRST_CONNECTION_ID
         self._in_turn = False
+        self._turn_began = 0
+        # How long fsyncs of the log took (``OsDisk.log_sync_times``); filled by another thread.
+        self.log_sync_times: deque[float] = deque()
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = 0
         self._backlog_limit = server.settings.max_client_backlog
@@ -71,7 +75,8 @@ class Node:
         """Makes sure that a turn is under way and will end."""
         if not self._in_turn:
             self._in_turn = True
-            self.server.begin_turn(monotonic_ms(), wall_ms())
+            self._turn_began = monotonic_ms()
+            self.server.begin_turn(self._turn_began, wall_ms())
             self.loop.call_soon(self._finish_turn)
 
     def _finish_turn(self) -> None:
@@ -79,6 +84,7 @@ class Node:
             ready = self.server.ready()
             self._in_turn = False
             self._carry_out(ready)
+            self.server.turn_took(monotonic_ms() - self._turn_began)
         except Exception:
             log.exception("internal error: stopping")
             self.fail(1)
@@ -197,6 +203,8 @@ class Node:
     def disk_done(self, token: int) -> None:
         """The log thread has carried out everything up to ``token``."""
         self.turn()
+        while self.log_sync_times:
+            self.server.fsync_took(self.log_sync_times.popleft())
         self.server.disk_done(token)
 
     def disk_failed(self, token: int, message: str) -> None:

@@ -9,6 +9,8 @@ the file system can; where it cannot, or has too little room, the file only grow
 import errno
 import os
 import stat
+import time
+from collections import deque
 from typing import Final
 
 # macOS has no fdatasync.
@@ -16,16 +18,20 @@ _sync: Final = getattr(os, "fdatasync", os.fsync)
 _FOLDER_MODE: Final = 0o755
 _FILE_MODE: Final = 0o644
 
+# Times of fsyncs that nobody has asked for yet; older ones are forgotten.
+_SYNC_TIMES_MAX: Final = 1024
+
 
 class OsDiskFile:
     """An open file."""
 
-    __slots__ = ("_fd", "_name", "_position")
+    __slots__ = ("_fd", "_name", "_position", "_sync_times")
 
-    def __init__(self, fd: int, name: str) -> None:
+    def __init__(self, fd: int, name: str, sync_times: deque[float] | None = None) -> None:
         self._fd = fd
         self._name = name
         self._position = 0
+        self._sync_times = sync_times
 
     def write(self, data: bytes) -> None:
         """Writes all of ``data``, in as many calls as it takes."""
@@ -39,7 +45,10 @@ class OsDiskFile:
 
     def sync(self) -> None:
         """fdatasync."""
+        start = time.perf_counter()
         _sync(self._fd)
+        if self._sync_times is not None:
+            self._sync_times.append((time.perf_counter() - start) * 1000)
 
     def tell(self) -> int:
         """The position the next write goes to."""
@@ -79,6 +88,9 @@ class OsDisk:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.abspath(root)
+        # How long the fsyncs of txn logs took, in ms, oldest first: written by the log's thread, emptied by
+        # whoever counts them.
+        self.log_sync_times: deque[float] = deque(maxlen=_SYNC_TIMES_MAX)
 
     def _path(self, name: str) -> str:
         if name.startswith("/") or ".." in name.split("/"):
@@ -126,7 +138,8 @@ class OsDisk:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise OSError(errno.EINVAL, "not a regular file", name)
-        return OsDiskFile(fd, name)
+        is_log = os.path.basename(name).startswith("log.")
+        return OsDiskFile(fd, name, self.log_sync_times if is_log else None)
 
     def create(self, name: str) -> OsDiskFile:
         """Creates or empties a file and opens it for writing."""

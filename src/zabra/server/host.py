@@ -69,12 +69,15 @@ class Host:
         # Txns and bytes appended since the log was last rolled.
         self.appended_count: i64 = 0
         self.appended_bytes: i64 = 0
+        # Txns handed to the disk and not known to be durable.
+        self.unsynced_count: i64 = 0
 
     # --- the log -----------------------------------------------------------------------------------
 
     def append(self, entry: TxnEntry) -> None:
         """Hands a txn to the log; ``log_synced`` follows when it is durable."""
         self._batch.append(entry)
+        self.metrics.sync_processor_request_queued.value += 1
         self.last_logged_zxid = entry.header.zxid
         self.appended_count += 1
         self.appended_bytes += len(entry.raw)
@@ -88,7 +91,10 @@ class Host:
             command.entries = batch
             command.zxid = batch[len(batch) - 1].header.zxid
             self.out.disk.append(command)
-            self._waiting.append(WaitingDurable(command.token, LogSynced(self, command.zxid)))
+            count: i64 = len(batch)
+            self.unsynced_count += count
+            self.metrics.sync_processor_queue_size.add(self.unsynced_count)
+            self._waiting.append(WaitingDurable(command.token, LogSynced(self, command.zxid, count)))
 
     def disk_command(self, kind: i64) -> DiskCommand:
         """A command with the next token; the caller fills it and puts it on ``out.disk``."""
@@ -122,8 +128,11 @@ class Host:
             count += 1
         done = waiting[:count]
         self._waiting = waiting[count:]
+        unsynced = self.unsynced_count
         for one in done:
             one.durable.done()
+        if self.unsynced_count < unsynced:
+            self.metrics.sync_processor_batch_size.add(unsynced - self.unsynced_count)
 
     def drop_durables(self) -> None:
         """What the role that is over wanted to hear of the disk no longer matters (the disk work goes on)."""
@@ -187,6 +196,7 @@ class Host:
     def stop(self, code: int, reason: str) -> None:
         """The server must stop; the first reason stands."""
         if self.out.stop_code < 0:
+            self.metrics.unrecoverable_error_count.add(1)
             self.out.stop_code = code
             self.out.stop_reason = reason
 
@@ -203,9 +213,15 @@ class Host:
 class LogSynced(Durable):
     """A batch of the log is durable."""
 
-    def __init__(self, host: Host, zxid: i64) -> None:
+    def __init__(self, host: Host, zxid: i64, count: i64) -> None:
         self.host: Host = host
         self.zxid: i64 = zxid
+        self.count: i64 = count
+        self.appended_ms: i64 = host.now_ms
 
     def done(self) -> None:
-        self.host.note_synced(self.zxid)
+        host = self.host
+        host.unsynced_count -= self.count
+        took_ms = host.now_ms - self.appended_ms
+        host.metrics.sync_processor_queue_and_flush_time_ms.add_many(took_ms, self.count)
+        host.note_synced(self.zxid)

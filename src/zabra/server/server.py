@@ -96,6 +96,7 @@ class Server(Host):
 
     def snapshot_failed(self, token: int, message: str) -> None:
         """A snapshot could not be written: upstream stops, and so do we."""
+        self.metrics.snapshot_error_count.add(1)
         self.stop(EXIT_TXNLOG_ERROR, f"snapshot failed: {message}")
 
     def log_read(self, token: int, entries: list[TxnEntry], complete: bool) -> None:
@@ -125,6 +126,20 @@ class Server(Host):
     def turn_took(self, took_ms: i64) -> None:
         """The turn is carried out, ``took_ms`` after ``begin_turn``; a driver without a clock never says so."""
         self.stats.end_turn(took_ms)
+
+    def fsync_took(self, took_ms: float) -> None:
+        """One fsync of the txn log took so long."""
+        whole = int(took_ms)
+        self.metrics.fsynctime.add(whole)
+        self.metrics.sync_processor_queue_flush_time_ms.add(whole)
+        if whole > self.settings.fsync_warning_ms:
+            self.stats.fsync_threshold_exceeded += 1
+            self.warn(f"an fsync of the txn log took {whole} ms: every write waits for it")
+
+    def recovery_took(self, took_ms: i64, txns: i64) -> None:
+        """Loading snapshot and log took so long; the log gave ``txns``."""
+        self.metrics.dbinittime.add(took_ms)
+        self.metrics.startup_txns_loaded.add(txns)
 
     # --- what others may see and do ----------------------------------------------------------------------
 

@@ -43,6 +43,8 @@ class Settings:
         self.max_connections: int = 0
         self.max_connections_per_ip: int = 60
         self.global_outstanding_limit: int = 1000
+        # An fsync of the log that takes longer is worth a warning.
+        self.fsync_warning_ms: int = 1000
         self.large_request_threshold: int = -1
         self.large_request_max_bytes: int = 100 * 1024 * 1024
         self.throttled_op_wait_ms: int = 0

@@ -29,12 +29,13 @@ class Snapshotter:
         self.host: Host = host
         self.walk: SnapshotWalk | None = None
         self.begun_zxid: i64 = 0
+        self.begun_ms: i64 = 0
         self.last_token: i64 = 0
         self.done_token: i64 = 0
         self.end_token: i64 = 0
-        # zxid and wall-clock ms of the last finished one.
-        self.last_zxid: i64 = 0
-        self.last_wall_ms: i64 = 0
+        # zxid and wall-clock ms of the last finished one, -1 before the first.
+        self.last_zxid: i64 = -1
+        self.last_wall_ms: i64 = -1
         self.count_trigger: i64 = 0
         self.size_trigger: i64 = 0
         self.draw_triggers()
@@ -70,6 +71,7 @@ class Snapshotter:
     def begin(self) -> None:
         """Starts one now."""
         host = self.host
+        self.begun_ms = host.now_ms
         self.begun_zxid = host.tree.last_processed_zxid
         self.walk = SnapshotWalk(host.tree)
         command = host.snapshot_command(DISK_SNAPSHOT_BEGIN)
@@ -98,6 +100,7 @@ class Snapshotter:
         """The disk has carried out the snapshot commands up to ``token``."""
         self.done_token = token
         if self.walk is None and token >= self.end_token:
+            self.host.metrics.snapshottime.add(self.host.now_ms - self.begun_ms)
             self.last_zxid = self.begun_zxid
             self.last_wall_ms = self.host.wall_ms
         elif self.walk is not None:
