@@ -13,6 +13,24 @@ def settings_of(config: ServerConfig) -> Settings:
     settings.tick_ms = config.tick_time_ms
     settings.init_limit_ticks = config.init_limit_ticks
     settings.sync_limit_ticks = config.sync_limit_ticks
+    settings.min_notification_ms = config.min_notification_interval_ms
+    settings.max_notification_ms = config.max_notification_interval_ms
+    settings.election_connect_timeout_ms = config.election_connect_timeout_ms
+    settings.quorum_handshake_timeout_ms = config.quorum_connection_timeout_ms
+    settings.multi_address = config.multi_address_enabled
+    settings.connect_to_leader_limit_ticks = config.connect_to_learner_master_limit_ticks
+    settings.connect_retry_delay_ms = config.leader_connect_delay_during_retry_ms
+    settings.observer_election_delay_ms = config.observer_election_delay_ms
+    settings.observer_reconnect_delay_ms = config.observer_reconnect_delay_ms
+    settings.sync_enabled = config.sync_enabled
+    settings.is_observer = config.peer_type == "observer"
+    settings.leader_serves = config.leader_serves
+    settings.force_snapshot_sync = config.force_snapshot_sync
+    settings.max_concurrent_snap_syncs = config.max_concurrent_snap_syncs
+    settings.max_concurrent_diff_syncs = config.max_concurrent_diff_syncs
+    settings.observer_master_port = config.observer_master_port
+    settings.observer_master_size_limit = config.observer_master_size_limit
+    settings.listen_on_all_ips = config.quorum_listen_on_all_ips
     settings.min_session_timeout_ms = config.min_session_timeout_ms
     settings.max_session_timeout_ms = config.max_session_timeout_ms
     settings.jute_max_buffer = config.jute_max_buffer
@@ -49,6 +67,7 @@ def settings_of(config: ServerConfig) -> Settings:
 def plan_of(config: ServerConfig) -> Plan:
     """Folders, doors and providers."""
     plan = Plan(settings_of(config), config.data_dir)
+    plan.ensemble = config.ensemble
     plan.data_log_dir = config.data_log_dir
     if config.client_port is not None:
         plan.client_addresses.append((config.client_port_address, config.client_port))

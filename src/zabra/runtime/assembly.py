@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable
 
 from zabra.auth.registry import Providers, default_providers
+from zabra.config.ensemble import EnsembleConfig
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.runtime.clock import monotonic_ms, wall_ms
 from zabra.runtime.node import Informed, Node, WordAnswer
@@ -40,6 +41,8 @@ class Plan:
         self.settings = settings
         self.data_dir = data_dir
         self.data_log_dir = data_dir
+        # The members; None for a server on its own.
+        self.ensemble: EnsembleConfig | None = None
         self.client_addresses: list[tuple[str, int]] = []
         self.listen_backlog = 1024
         self.preallocate_bytes = DEFAULT_PREALLOCATE_BYTES
@@ -140,7 +143,7 @@ async def start(
     epochs = Epochs(data, VERSION_FOLDER)
     recover_epochs(epochs, recovered)
     server = Server(
-        plan.settings, plan.providers, recovered, secrets.randbits(64), monotonic_ms(), wall_ms()
+        plan.settings, plan.providers, recovered, secrets.randbits(64), monotonic_ms(), wall_ms(), plan.ensemble
     )
     node = Node(
         server,
@@ -148,6 +151,7 @@ async def start(
         DiskWorker(store, False, epochs, data, ""),
         make_words(server),
         lambda first, last, size: read_log(store, first, last, size),
+        lambda: recover_store(plan, store, logs, None),
         informed,
     )
     node.log_sync_times = logs.log_sync_times

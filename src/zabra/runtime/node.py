@@ -17,6 +17,7 @@ from zabra.runtime.command_thread import CommandThread
 from zabra.runtime.ports import Port
 from zabra.server.disk_worker import DiskWorker
 from zabra.server.ready import Dial, Listen, LogRead, Ready
+from zabra.server.recovery import Recovered
 from zabra.server.server import Server
 
 log = logging.getLogger("zabra")
@@ -29,6 +30,7 @@ WRITE_LOW_BYTES = 256 * 1024
 WordAnswer = Callable[[str, bytes], bytes]
 Informed = Callable[[list[TxnEntry]], None]
 # from zxid, to zxid, max bytes -> entries, whether they reach all the way.
+Reload = Callable[[], Recovered]
 LogReader = Callable[[int, int, int], tuple[list[TxnEntry], bool]]
 
 
@@ -42,6 +44,7 @@ class Node:
         snapshot_worker: DiskWorker,
         answer_word: WordAnswer,
         read_log: LogReader,
+        reload: Reload,
         informed: Informed | None = None,
     ) -> None:
         self.server = server
@@ -49,6 +52,7 @@ class Node:
         self.stopped: asyncio.Future[int] = self.loop.create_future()
         self.answer_word = answer_word
         self.read_log = read_log
+        self.reload = reload
         self.informed = informed
         self.ports: dict[int, Port] = {}
         self.listeners: list[asyncio.Server] = []
@@ -123,6 +127,8 @@ class Node:
             self._spawn(self._dial(dial))
         for read in ready.log_reads:
             self._spawn(self._read_log(read))
+        if ready.reload:
+            self._spawn(self._reload())
         if ready.stop_code >= 0:
             log.error("%s", ready.stop_reason)
             self.fail(int(ready.stop_code))
@@ -273,6 +279,12 @@ class Node:
         )
         self.turn()
         self.server.log_read(int(read.token), entries, complete)
+
+    async def _reload(self) -> None:
+        """Loads the tree anew, off the loop; both queues are empty meanwhile."""
+        recovered = await self.loop.run_in_executor(None, self.reload)
+        self.turn()
+        self.server.reloaded(recovered)
 
     def _answer(self, conn_id: int, word: str, rest: bytes) -> None:
         """Answers a four-letter word and closes."""

@@ -63,6 +63,7 @@ class Host:
         self.last_synced_zxid: i64 = last_logged_zxid
         self._batch: list[TxnEntry] = []
         self._token: i64 = 0
+        self._done_token: i64 = 0
         self._waiting: list[WaitingDurable] = []
         self._snapshot_token: i64 = 0
         self._dial_id: i64 = 0
@@ -120,6 +121,7 @@ class Host:
 
     def disk_done(self, token: int) -> None:
         """Every command up to ``token`` is durable."""
+        self._done_token = token
         waiting = self._waiting
         count = 0
         for one in waiting:
@@ -133,6 +135,10 @@ class Host:
             one.durable.done()
         if self.unsynced_count < unsynced:
             self.metrics.sync_processor_batch_size.add(unsynced - self.unsynced_count)
+
+    def disk_is_idle(self) -> bool:
+        """Whether everything handed to the log's queue is durable."""
+        return self._done_token == self._token and not self._batch
 
     def drop_durables(self) -> None:
         """What the role that is over wanted to hear of the disk no longer matters (the disk work goes on)."""

@@ -6,7 +6,7 @@ business (``LearnerMaster``).  Source: upstream ``LearnerHandler``.
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, trait
 
 from zabra.jute.primitives import JuteError, Writer
 from zabra.proto import codes
@@ -28,6 +28,7 @@ BACKLOG_MAX_BYTES: Final = 256 * 1024 * 1024
 SNAPSHOT_SLICE_NODES: Final = 2000
 
 
+@trait
 class LearnerMaster:
     """What a handler tells whoever it works for."""
 
@@ -47,6 +48,10 @@ class LearnerMaster:
         """REQUEST, PING or REVALIDATE, once the learner is in BROADCAST."""
         raise AssertionError("not reached")
 
+    def snapshot_sent(self, handler: "LearnerHandler") -> None:
+        """The snapshot, and what came behind it, are written."""
+        raise AssertionError("not reached")
+
     def handler_closed(self, handler: "LearnerHandler") -> None:
         """The connection is over."""
         raise AssertionError("not reached")
@@ -63,7 +68,6 @@ class LearnerHandler:
         "congested",
         "conn_id",
         "connected_ms",
-        "early",
         "forwarding",
         "host",
         "is_observer",
@@ -101,8 +105,6 @@ class LearnerHandler:
         self.last_heard_ms: i64 = host.now_ms
         self.last_zxid: i64 = 0
         self.told_epoch: bool = False
-        # Its FOLLOWERINFO and ACKEPOCH, while they cannot be answered yet.
-        self.early: list[QuorumPacket] = []
         self.sync_kind: str = ""
         # It is sent whatever is proposed or committed from now on.
         self.forwarding: bool = False
@@ -166,7 +168,7 @@ class LearnerHandler:
         self.backlog_bytes = 0
         for packet in backlog:
             self.out.write_raw(packet)
-        self.master.acked(self, -1)
+        self.master.snapshot_sent(self)
 
     def close(self, reason: str) -> None:
         """Ends the connection."""

@@ -9,20 +9,52 @@ from typing import Final
 from mypy_extensions import i64
 
 from zabra.auth.registry import Providers
+from zabra.config.ensemble import EnsembleConfig
 from zabra.proto.txn import TxnEntry
 from zabra.server.host import Host
-from zabra.server.ready import PORT_CLIENT, Ready
+from zabra.server.peer import Peer
+from zabra.server.ready import PORT_CLIENT, PORT_ELECTION, PORT_QUORUM, Listen, Ready
 from zabra.server.recovery import Recovered
+from zabra.server.roles.following import Following
+from zabra.server.roles.leading import Leading
+from zabra.server.roles.learning import Learning
+from zabra.server.roles.looking import Looking
+from zabra.server.roles.observing import Observing
+from zabra.server.roles.role import Role
 from zabra.server.roles.standalone import Standalone
 from zabra.server.serving import Serving
 from zabra.server.settings import Settings
 from zabra.server.snapshotter import Snapshotter
 from zabra.server.status import ENTRIES_MAX, NO_PARTS, ServerView
 from zabra.server.views import RoleView
+from zabra.tree.datatree import DataTree
+from zabra.zab.phases import LEADING, OBSERVING
 
 # Exit codes are upstream's (ExitCode).
 EXIT_TXNLOG_ERROR: Final = 10
 EXIT_CANNOT_BIND: Final = 14
+
+
+# Learners that may wait while it is not clear who leads, and what each may have said by then.
+EARLY_MAX: Final = 1000
+EARLY_MAX_BYTES: Final = 64 * 1024
+
+
+class EarlyLearner:
+    """A learner that connected while this server was still LOOKING."""
+
+    __slots__ = ("host", "port", "received", "size")
+
+    def __init__(self, host: str, port: i64) -> None:
+        self.host: str = host
+        self.port: i64 = port
+        self.received: list[bytes] = []
+        self.size: i64 = 0
+
+    def take(self, data: bytes) -> None:
+        """Keeps what it says."""
+        self.received.append(data)
+        self.size += len(data)
 
 
 class Server(Host):
@@ -36,17 +68,179 @@ class Server(Host):
         seed: int,
         now_ms: int,
         wall_ms: int,
+        ensemble: EnsembleConfig | None = None,
     ) -> None:
         super().__init__(
             settings, providers, recovered.tree, recovered.last_zxid, seed, now_ms, wall_ms
         )
-        role = Standalone(self)
-        self.role: Standalone = role
-        self.serving: Serving = Serving(self, role)
+        for entry in recovered.recent:
+            self.committed_log.add(entry)
+        self.role: Role = Role()
+        self.serving: Serving = Serving(self, self.role)
         self.snapshotter: Snapshotter = Snapshotter(self)
-        role.start(self.serving)
+        # Which door each connection came through.
+        self.doors: dict[int, int] = {}
+        # Learners that came before it was clear that this server leads, with what they have sent.
+        self.early: dict[int, EarlyLearner] = {}
+        self.is_listening: bool = False
+        self.peer: Peer | None = None
+        self.looking: Looking | None = None
+        self.learning: Learning | None = None
+        self.leading: Leading | None = None
+        if ensemble is None:
+            self.stand_alone()
+        else:
+            self.join(ensemble, recovered.accepted_epoch, recovered.current_epoch)
+
+    def stand_alone(self) -> None:
+        """A server without an ensemble serves at once."""
+        role = Standalone(self, self.serving)
+        self.set_role(role)
+        role.start()
         # As upstream: a server that starts to serve first saves what it starts from.
         self.snapshotter.begin()
+
+    def join(self, ensemble: EnsembleConfig, accepted_epoch: i64, current_epoch: i64) -> None:
+        """A member of an ensemble begins by looking for its leader."""
+        peer = Peer(self, ensemble, accepted_epoch, current_epoch)
+        self.peer = peer
+        self.show_config(ensemble)
+        self.out.listens.append(
+            Listen(PORT_ELECTION, peer.listen_addresses(peer.own_election_addresses()), True)
+        )
+        self.look([], False, 0)
+
+    def show_config(self, ensemble: EnsembleConfig) -> None:
+        """Puts the view into /zookeeper/config."""
+        self.tree.set_config_node(ensemble.format(), ensemble.version, self.wall_ms)
+
+    # --- roles ------------------------------------------------------------------------------------------
+
+    def set_role(self, role: Role) -> None:
+        """From now on ``role`` decides."""
+        self.role = role
+        self.serving.role = role
+
+    def look(self, unfinished: list[TxnEntry], must_reload: bool, delay_ms: i64) -> None:
+        """No leader is known."""
+        peer = self.peer
+        assert peer is not None
+        looking = Looking(self, peer, unfinished, must_reload, delay_ms)
+        self.looking = looking
+        self.set_role(looking)
+        # Followers may know before we do that we lead: they find the door open.
+        self.listen(peer.is_voter(peer.sid))
+        looking.advance()
+
+    def listen(self, opened: bool) -> None:
+        """Opens or closes the door for learners."""
+        peer = self.peer
+        assert peer is not None
+        if self.is_listening != opened:
+            self.is_listening = opened
+            self.out.listens.append(Listen(PORT_QUORUM, peer.own_quorum_addresses(), opened))
+
+    def advance(self) -> None:
+        """Moves from role to role, as far as is possible now."""
+        peer = self.peer
+        if peer is None:
+            return
+        if self.looking is not None:
+            self.looking.advance()
+            if peer.outcome is not None:
+                self.take_up(peer)
+        learning = self.learning
+        if learning is not None:
+            if learning.wants_reload and self.disk_is_idle() and not self.snapshotter.busy():
+                learning.wants_reload = False
+                self.out.reload = True
+            if learning.lost:
+                self.leave(learning, learning.lost, learning.must_reload)
+        leading = self.leading
+        if leading is not None and leading.lost:
+            self.leave(leading, leading.lost, False)
+
+    def take_up(self, peer: Peer) -> None:
+        """The election has named a leader."""
+        outcome = peer.outcome
+        assert outcome is not None
+        peer.outcome = None
+        self.looking = None
+        leader = outcome.vote.leader
+        if outcome.state == LEADING:
+            self.info(f"LEADING, zxid 0x{self.tree.last_processed_zxid:x}")
+            leading = Leading(self, peer, self.serving)
+            self.leading = leading
+            self.set_role(leading)
+            leading.start()
+            self.adopt_early(leading)
+            return
+        self.listen(False)
+        self.drop_early()
+        self.info(f"{'OBSERVING' if outcome.state == OBSERVING else 'FOLLOWING'} {leader}")
+        learning: Learning
+        if outcome.state == OBSERVING:
+            learning = Observing(self, peer, self.serving, leader)
+        else:
+            learning = Following(self, peer, self.serving, leader)
+        self.learning = learning
+        self.set_role(learning)
+        learning.tick()
+
+    def leave(self, role: Role, reason: str, must_reload: bool) -> None:
+        """The role is over: clients go elsewhere, and the server looks again."""
+        self.warn(f"{role.name()} no more: {reason}")
+        unfinished = role.unfinished()
+        self.serving.close_all()
+        self.drop_durables()
+        self.flush_appends()
+        if must_reload:
+            self.snapshotter.abort()
+        self.learning = None
+        self.leading = None
+        delay_ms: i64 = 0
+        if self.settings.is_observer:
+            delay_ms = self.random.below(self.settings.observer_election_delay_ms)
+        self.look(unfinished, must_reload, delay_ms)
+
+    def adopt_early(self, leading: Leading) -> None:
+        """Learners that came early are told now."""
+        early = self.early
+        self.early = {}
+        for conn_id, learner in early.items():
+            handler = leading.accepted(conn_id, learner.host, learner.port)
+            for data in learner.received:
+                handler.receive(data)
+
+    def drop_early(self) -> None:
+        """Learners that came to the wrong server."""
+        for conn_id in self.early:
+            self.doors.pop(conn_id, None)
+            self.close_conn(conn_id)
+        self.early = {}
+
+    def tree_is_void(self) -> None:
+        self.snapshotter.abort()
+
+    def replace_tree(self, tree: DataTree) -> None:
+        super().replace_tree(tree)
+        peer = self.peer
+        if peer is not None:
+            self.show_config(peer.config)
+        for conn in self.serving.connections.values():
+            conn.context.tree = tree
+
+    def reloaded(self, recovered: Recovered) -> None:
+        """The tree was loaded from disk, as ``Ready.reload`` has asked."""
+        self.replace_tree(recovered.tree)
+        for entry in recovered.recent:
+            self.committed_log.add(entry)
+        self.last_logged_zxid = recovered.last_zxid
+        self.last_synced_zxid = recovered.last_zxid
+        if self.looking is not None:
+            self.looking.reloaded()
+        elif self.learning is not None:
+            self.learning.reloaded()
 
     # --- what a driver reports ------------------------------------------------------------------------
 
@@ -56,6 +250,8 @@ class Server(Host):
             self.now_ms = now_ms
         self.wall_ms = wall_ms
         self.stats.begin_turn(self.now_ms)
+        if self.peer is not None:
+            self.peer.tick()
         self.role.tick()
         self.serving.tick()
 
@@ -63,28 +259,109 @@ class Server(Host):
         self, conn_id: int, port: int, peer_host: str, peer_port: int, dial_id: int = 0
     ) -> None:
         """A connection came in through ``port``, or (``dial_id`` not 0) a dial succeeded."""
-        assert port == PORT_CLIENT, f"no door {port}"
-        self.serving.connection_made(conn_id, peer_host, peer_port)
+        if port == PORT_CLIENT:
+            self.serving.connection_made(conn_id, peer_host, peer_port)
+            return
+        self.doors[conn_id] = port
+        peer = self.peer
+        assert peer is not None, "only members of an ensemble have other doors"
+        if port == PORT_ELECTION:
+            if dial_id != 0:
+                peer.dialled(dial_id, conn_id)
+            else:
+                peer.accepted(conn_id)
+        elif dial_id != 0:
+            learning = self.learning
+            if learning is None or not learning.dialled(dial_id, conn_id):
+                self.close_conn(conn_id)
+        elif self.leading is not None:
+            self.leading.accepted(conn_id, peer_host, peer_port)
+        elif self.looking is not None and len(self.early) < EARLY_MAX:
+            self.early[conn_id] = EarlyLearner(peer_host, peer_port)
+        else:
+            self.close_conn(conn_id)
 
     def dial_failed(self, dial_id: int) -> None:
         """A dial did not succeed."""
-        raise AssertionError(f"dial {dial_id} was never asked for")
+        peer = self.peer
+        if peer is not None and not peer.dial_failed(dial_id) and self.learning is not None:
+            self.learning.dial_failed(dial_id)
 
     def data_received(self, conn_id: int, data: bytes) -> None:
         """Bytes from a connection."""
-        self.serving.receive(conn_id, data)
+        port = self.doors.get(conn_id, PORT_CLIENT)
+        if port == PORT_CLIENT:
+            self.serving.receive(conn_id, data)
+        elif port == PORT_ELECTION:
+            peer = self.peer
+            assert peer is not None
+            peer.received(conn_id, data)
+        else:
+            self.quorum_data(conn_id, data)
+
+    def quorum_data(self, conn_id: int, data: bytes) -> None:
+        """Bytes from our leader, or from a learner of ours."""
+        learning = self.learning
+        if learning is not None and learning.conn_id == conn_id:
+            learning.receive(data)
+            return
+        if self.leading is not None:
+            handler = self.leading.handlers.get(conn_id)
+            if handler is not None:
+                handler.receive(data)
+            return
+        early = self.early.get(conn_id)
+        if early is not None:
+            early.take(data)
+            if early.size > EARLY_MAX_BYTES:
+                del self.early[conn_id]
+                self.close_conn(conn_id)
 
     def connection_lost(self, conn_id: int) -> None:
         """A connection is gone."""
-        self.serving.connection_lost(conn_id)
+        port = self.doors.pop(conn_id, PORT_CLIENT)
+        if port == PORT_CLIENT:
+            self.serving.connection_lost(conn_id)
+        elif port == PORT_ELECTION:
+            peer = self.peer
+            assert peer is not None
+            peer.lost(conn_id)
+        else:
+            self.early.pop(conn_id, None)
+            learning = self.learning
+            if learning is not None and learning.conn_id == conn_id:
+                learning.connection_lost()
+            elif self.leading is not None:
+                handler = self.leading.handlers.get(conn_id)
+                if handler is not None:
+                    handler.lost()
+
+    def close_conn(self, conn_id: i64) -> None:
+        super().close_conn(conn_id)
+        self.doors.pop(conn_id, None)
 
     def congested(self, conn_id: int) -> None:
         """The peer does not take what is sent to it."""
-        self.serving.set_congested(conn_id, True)
+        self.set_congested(conn_id, True)
 
     def drained(self, conn_id: int) -> None:
         """The peer has caught up."""
-        self.serving.set_congested(conn_id, False)
+        self.set_congested(conn_id, False)
+
+    def set_congested(self, conn_id: int, congested: bool) -> None:
+        """The connection's transport has much (or again little) to send."""
+        port = self.doors.get(conn_id, PORT_CLIENT)
+        if port == PORT_CLIENT:
+            self.serving.set_congested(conn_id, congested)
+        elif port == PORT_ELECTION:
+            peer = self.peer
+            assert peer is not None
+            peer.set_congested(conn_id, congested)
+        elif self.leading is not None:
+            handler = self.leading.handlers.get(conn_id)
+            if handler is not None:
+                handler.congested = congested
+                self.leading.touch_handler(handler)
 
     def disk_failed(self, token: int, message: str) -> None:
         """The disk refused: what it was asked to keep cannot be promised, so the server stops."""
@@ -101,7 +378,8 @@ class Server(Host):
 
     def log_read(self, token: int, entries: list[TxnEntry], complete: bool) -> None:
         """Txns read back from the log."""
-        raise AssertionError(f"log read {token} was never asked for")
+        if self.leading is not None:
+            self.leading.log_read(token, entries, complete)
 
     def listen_failed(self, port: int, message: str) -> None:
         """A door for other servers could not be opened."""
@@ -115,8 +393,10 @@ class Server(Host):
 
     def ready(self) -> Ready:
         """Ends the turn: everything to be done now."""
+        self.advance()
         self.role.end_turn()
-        self.snapshotter.step()
+        if self.role.tree_is_committed():
+            self.snapshotter.step()
         self.flush_appends()
         self.serving.flush()
         ready = self.out

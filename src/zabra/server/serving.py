@@ -50,7 +50,7 @@ from zabra.tree.watches import FiredWatch
 FOUR_LETTER_WORDS: Final = {
     word.encode("ascii"): True
     for word in (
-        "conf cons crst dirs dump envi gtmk stmk hash isro mntr ruok srst srvr stat wchc wchp wchs".split()
+        ["conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "stmk", "hash", "isro", "mntr", "ruok", "srst", "srvr", "stat", "wchc", "wchp", "wchs"]
     )
 }
 # Telnet's interrupt: upstream closes on it.

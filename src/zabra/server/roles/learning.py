@@ -125,6 +125,7 @@ class Learning(Role):
         self.buffer: PacketBuffer = PacketBuffer(2 * settings.jute_max_buffer + 1024)
         self.sync: LearnerSync | None = None
         self.loader: TreeLoader | None = None
+        self.snapshot_read: bool = False
         # Bytes behind the snapshot's stream, until the end mark is complete.
         self.after_snapshot: bytes = b""
         # Txns logged and not committed, in order; of these, how many are acked.
@@ -140,6 +141,13 @@ class Learning(Role):
 
     def serves(self) -> bool:
         return self.state == BROADCAST
+
+    def tree_is_committed(self) -> bool:
+        return self.state == BROADCAST
+
+    def unfinished(self) -> list[TxnEntry]:
+        """Logged here and not known to be committed, in order."""
+        return list(self.pending)
 
     def end(self, reason: str) -> None:
         """The role is over."""
@@ -384,6 +392,7 @@ class Learning(Role):
         self.loader = TreeLoader(
             host.tree.types, host.settings.digest_enabled, 2 * host.settings.jute_max_buffer
         )
+        self.snapshot_read = False
         self.after_snapshot = b""
         self.feed_snapshot(self.buffer.take_raw())
 
@@ -391,13 +400,14 @@ class Learning(Role):
         """More of the snapshot's stream, or of the mark behind it."""
         loader = self.loader
         assert loader is not None
-        if not loader.done:
-            loader.feed(data)
-            if not loader.done:
-                return
-            self.after_snapshot = loader.leftover
-        else:
+        if self.snapshot_read:
             self.after_snapshot += data
+        else:
+            loader.feed(data)
+            self.snapshot_read = loader.done
+            self.after_snapshot = loader.leftover
+        if not self.snapshot_read:
+            return
         r = Reader(self.after_snapshot)
         try:
             mark = r.read_ustring()

@@ -79,6 +79,12 @@ class Proposing(Role):
     def serves(self) -> bool:
         return True
 
+    def tree_is_committed(self) -> bool:
+        return True
+
+    def unfinished(self) -> list[TxnEntry]:
+        return [write.entry for write in self.pending]
+
     def submit(self, request: Request) -> None:
         row = OPS.get(request.op)
         if row is not None and row.kind == KIND_SYNC:

@@ -3,6 +3,7 @@
 from mypy_extensions import i64
 
 from zabra.proto.request import Request
+from zabra.proto.txn import TxnEntry
 from zabra.server.views import RoleView
 
 
@@ -11,7 +12,7 @@ class Role:
 
     def name(self) -> str:
         """The word for ``srvr`` and ``mntr``: standalone, leader, follower, observer, read-only, looking."""
-        raise AssertionError("not reached")
+        return "none"
 
     def serves(self) -> bool:
         """Whether clients are served now."""
@@ -22,6 +23,14 @@ class Role:
 
     def reset_observer_stats(self) -> None:
         """Forgets what was counted for the observers that follow this server."""
+
+    def tree_is_committed(self) -> bool:
+        """Whether everything the tree holds is committed, so that a snapshot of it may be taken (ZK-1549)."""
+        return False
+
+    def unfinished(self) -> list[TxnEntry]:
+        """Logged here and not known to be committed, in order: what a server that looks again must count in."""
+        return []
 
     def submit(self, request: Request) -> None:
         """Takes a write, sync or session request of a local client, already queued at its connection.

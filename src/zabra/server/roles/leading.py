@@ -1,0 +1,468 @@
+"""Leading: discovers the epoch, synchronises learners, proposes, commits, and steps down without a quorum.
+
+Source: Zab paper, section IV; upstream ``Leader``.
+"""
+
+from collections import deque
+from typing import Final
+
+from mypy_extensions import i64
+
+from zabra.proto import codes
+from zabra.proto.packets import (
+    decode_ack_epoch,
+    decode_learner_info,
+    decode_request,
+    decode_revalidate,
+    decode_touches,
+    describe_packet,
+    encode_leader_info,
+    encode_packet,
+    encode_revalidate_answer,
+)
+from zabra.proto.records import QuorumPacket
+from zabra.proto.request import Request
+from zabra.proto.txn import TxnEntry
+from zabra.server import learner_handler
+from zabra.server.host import Durable, Host
+from zabra.server.learner_handler import LearnerHandler, LearnerMaster
+from zabra.server.peer import Peer
+from zabra.server.roles.proposing import Proposing
+from zabra.server.roles.syncing import LearnerSyncer
+from zabra.server.serving import Serving
+from zabra.zab.broadcast import Broadcast, Proposal
+from zabra.zab.discovery import PROCEED, REFUSE, DiscoveryStep, EpochProposer, StateSummary
+from zabra.zab.quorum import AckSet
+from zabra.zab.synchronization import NewLeaderAcks
+
+# The leader's own phase.
+DISCOVERY: Final = 1
+SYNCHRONIZATION: Final = 2
+BROADCAST: Final = 3
+LOST: Final = 4
+
+# Learner id of a local client's sync in Broadcast's list.
+LOCAL_SYNC: Final = 0
+
+
+class AcceptedSaved(Durable):
+    """acceptedEpoch is durable: the epoch may be told."""
+
+    def __init__(self, role: "Leading") -> None:
+        self.role: Leading = role
+
+    def done(self) -> None:
+        self.role.accepted_saved()
+
+
+class CurrentSaved(Durable):
+    """currentEpoch is durable: the leader's own ack of NEWLEADER."""
+
+    def __init__(self, role: "Leading") -> None:
+        self.role: Leading = role
+
+    def done(self) -> None:
+        self.role.current_saved()
+
+
+class Leading(Proposing, LearnerMaster):
+    """One leadership.  ``lost`` says why it is over, once it is."""
+
+    def __init__(self, host: Host, peer: Peer, serving: Serving) -> None:
+        super().__init__(host, serving)
+        self.peer: Peer = peer
+        self.state: i64 = DISCOVERY
+        self.lost: str = ""
+        settings = host.settings
+        limit_ms: i64 = settings.init_limit_ticks * settings.tick_ms
+        summary = StateSummary(peer.current_epoch, host.tree.last_processed_zxid)
+        verifiers = peer.verifiers()
+        self.proposer: EpochProposer = EpochProposer(
+            peer.sid, verifiers[0], summary, limit_ms, host.now_ms
+        )
+        self.acks: NewLeaderAcks | None = None
+        self.broadcast: Broadcast | None = None
+        self.epoch_zxid: i64 = 0
+        self.handlers: dict[int, LearnerHandler] = {}
+        self.dirty: dict[int, LearnerHandler] = {}
+        self.syncer: LearnerSyncer = LearnerSyncer(host)
+        # Local clients' syncs that wait for a commit.
+        self.local_syncs: deque[Request] = deque()
+        self.next_ping_ms: i64 = host.now_ms
+        self.next_quorum_check_ms: i64 = host.now_ms
+        self.started_ms: i64 = host.now_ms
+
+    def name(self) -> str:
+        return "leader"
+
+    def serves(self) -> bool:
+        return self.state == BROADCAST and self.host.settings.leader_serves
+
+    def tree_is_committed(self) -> bool:
+        return self.state == BROADCAST
+
+    def start(self) -> None:
+        """The leader is the first of its quorum."""
+        self.discovered(self.proposer.start(self.peer.accepted_epoch), None)
+
+    def end(self, reason: str) -> None:
+        """The leadership is over."""
+        if self.state != LOST:
+            self.state = LOST
+            self.lost = reason
+            for handler in list(self.handlers.values()):
+                handler.close("the leadership is over")
+
+    # --- discovery -----------------------------------------------------------------------------------------
+
+    def accepted(self, conn_id: int, peer_host: str, peer_port: int) -> LearnerHandler:
+        """A learner has connected."""
+        handler = LearnerHandler(self.host, self, conn_id, peer_host, peer_port)
+        self.handlers[conn_id] = handler
+        return handler
+
+    def learner_info(self, handler: LearnerHandler, packet: QuorumPacket) -> None:
+        handler.is_observer = packet.type == codes.PACKET_OBSERVERINFO
+        info = decode_learner_info(packet.data)
+        if info is None:
+            handler.sid = self.syncer.anonymous_sid()
+        else:
+            handler.sid = info.serverid
+            handler.config_version = info.config_version
+        if handler.config_version > self.peer.config.version:
+            handler.close("its configuration is newer than the leader's")
+            return
+        self.host.info(
+            f"learner {handler.sid} at {handler.peer_host}:{handler.peer_port}: "
+            f"{'observer' if handler.is_observer else 'follower'}, accepted epoch {packet.zxid >> 32}"
+        )
+        self.discovered(self.proposer.learner_info(handler.sid, packet.zxid >> 32), handler)
+
+    def discovered(self, step: DiscoveryStep, handler: LearnerHandler | None) -> None:
+        """Does what discovery asks for; ``handler`` is whose packet it was about."""
+        if step.save_accepted_epoch >= 0:
+            self.peer.save_accepted_epoch(step.save_accepted_epoch, AcceptedSaved(self))
+        if handler is not None:
+            if step.verdict == REFUSE:
+                handler.close(step.reason)
+            elif step.verdict == PROCEED and not handler.told_epoch:
+                self.tell_epoch(handler)
+        if step.epoch_ready:
+            self.epoch_zxid = self.proposer.epoch << 32
+            for one in list(self.handlers.values()):
+                if one.sid != 0 and not one.told_epoch:
+                    self.tell_epoch(one)
+        if step.acked:
+            self.epoch_acked()
+
+    def tell_epoch(self, handler: LearnerHandler) -> None:
+        """LEADERINFO."""
+        handler.told_epoch = True
+        self.queue(handler, codes.PACKET_LEADERINFO, self.epoch_zxid, encode_leader_info())
+
+    def accepted_saved(self) -> None:
+        """The new epoch is durable here."""
+        if self.state == DISCOVERY:
+            self.discovered(self.proposer.accepted_epoch_saved(self.host.now_ms), None)
+
+    def ack_epoch(self, handler: LearnerHandler, packet: QuorumPacket) -> None:
+        epoch = decode_ack_epoch(packet.data)
+        handler.last_zxid = packet.zxid
+        step = self.proposer.ack_epoch(handler.sid, epoch, packet.zxid)
+        if step.verdict == REFUSE:
+            handler.close(step.reason)
+            return
+        handler.state = learner_handler.SYNCHRONIZATION
+        if step.acked:
+            self.epoch_acked()
+        elif step.verdict == PROCEED:
+            self.synchronise(handler)
+
+    def epoch_acked(self) -> None:
+        """A quorum follows in this epoch: it is the current one, and learners are brought up to date."""
+        host = self.host
+        settings = host.settings
+        self.state = SYNCHRONIZATION
+        limit_ms: i64 = settings.init_limit_ticks * settings.tick_ms
+        self.acks = NewLeaderAcks(self.peer.verifiers(), self.epoch_zxid, limit_ms, host.now_ms)
+        self.peer.save_current_epoch(self.proposer.epoch, CurrentSaved(self))
+        for handler in list(self.handlers.values()):
+            if handler.state == learner_handler.SYNCHRONIZATION:
+                self.synchronise(handler)
+
+    # --- synchronisation -------------------------------------------------------------------------------------
+
+    def synchronise(self, handler: LearnerHandler) -> None:
+        """Decides how to bring the learner up to date, and begins."""
+        self.touch_handler(handler)
+        if self.syncer.begin(handler, handler.is_observer and not self.peer.is_voter(handler.sid)):
+            self.forward_to(handler)
+
+    def log_read(self, token: int, entries: list[TxnEntry], complete: bool) -> None:
+        """History for a learner was read back from the log."""
+        handler = self.syncer.log_read(token, entries, complete)
+        if handler is not None and handler.state == learner_handler.SYNCHRONIZATION:
+            self.touch_handler(handler)
+            self.forward_to(handler)
+
+    def forward_to(self, handler: LearnerHandler) -> None:
+        """What is outstanding goes to it (never to an observer), and from now on whatever comes."""
+        broadcast = self.broadcast
+        if broadcast is not None:
+            for proposal in broadcast.start_forwarding(handler.last_zxid, not handler.is_observer):
+                handler.send(codes.PACKET_PROPOSAL, proposal.zxid, proposal.raw)
+        handler.forwarding = True
+        if handler.walk is None:
+            self.send_new_leader(handler)
+
+    def snapshot_sent(self, handler: LearnerHandler) -> None:
+        self.send_new_leader(handler)
+
+    def send_new_leader(self, handler: LearnerHandler) -> None:
+        """NEWLEADER: behind everything the learner must have before it acks."""
+        if not handler.new_leader_sent:
+            handler.new_leader_sent = True
+            text = (self.peer.last_seen or self.peer.config).format().encode("utf-8")
+            self.queue(handler, codes.PACKET_NEWLEADER, self.epoch_zxid, text)
+
+    def current_saved(self) -> None:
+        """currentEpoch is durable here."""
+        acks = self.acks
+        if acks is not None and self.state == SYNCHRONIZATION:
+            acks.ack(self.peer.sid, self.epoch_zxid)
+            self.check_formed()
+
+    def acked(self, handler: LearnerHandler, zxid: i64) -> None:
+        acks = self.acks
+        if handler.state == learner_handler.SYNCHRONIZATION:
+            if acks is not None and acks.ack(handler.sid, zxid):
+                self.learner_synced(handler)
+                return
+            # A 3.8 follower acks the proposals of its DIFF, perhaps before NEWLEADER (ZOOKEEPER-4685).
+        if zxid >= handler.unacked_zxid:
+            handler.unacked_zxid = 0
+        broadcast = self.broadcast
+        if broadcast is not None:
+            self.commit_all(broadcast.ack(handler.sid, zxid))
+
+    def learner_synced(self, handler: LearnerHandler) -> None:
+        """NEWLEADER is acked: the learner is told to serve as soon as the leader does."""
+        handler.state = learner_handler.BROADCAST
+        self.syncer.ended(handler)
+        if self.state == BROADCAST:
+            self.queue(handler, codes.PACKET_UPTODATE, -1, None)
+        else:
+            self.check_formed()
+
+    def check_formed(self) -> None:
+        """With a quorum of acks the leadership is established."""
+        acks = self.acks
+        if self.state == SYNCHRONIZATION and acks is not None and acks.formed:
+            self.establish()
+
+    def establish(self) -> None:
+        """Serves: proposals count on from the start of the epoch."""
+        host = self.host
+        self.state = BROADCAST
+        host.tree.last_processed_zxid = self.epoch_zxid
+        host.last_logged_zxid = self.epoch_zxid
+        host.last_synced_zxid = self.epoch_zxid
+        self.prep = self.new_prep(self.epoch_zxid)
+        self.broadcast = Broadcast(self.peer.sid, self.peer.verifiers(), self.epoch_zxid)
+        self.peer.election.update_election_vote(self.proposer.epoch)
+        for handler in list(self.handlers.values()):
+            if handler.state == learner_handler.BROADCAST:
+                self.queue(handler, codes.PACKET_UPTODATE, -1, None)
+        self.next_quorum_check_ms = host.now_ms + host.settings.tick_ms
+        host.info(f"leading in epoch {self.proposer.epoch} after {host.now_ms - self.started_ms} ms")
+        self.begin_sessions()
+
+    # --- broadcast ---------------------------------------------------------------------------------------------
+
+    def queue(self, handler: LearnerHandler, kind: i64, zxid: i64, data: bytes | None) -> None:
+        """One packet to one learner, at the end of the turn."""
+        handler.send(kind, zxid, data)
+        self.touch_handler(handler)
+
+    def touch_handler(self, handler: LearnerHandler) -> None:
+        """The handler has something to send."""
+        self.dirty[handler.conn_id] = handler
+
+    def send_proposal(self, entry: TxnEntry) -> None:
+        """PROPOSAL to every follower; the bytes are made once."""
+        broadcast = self.broadcast
+        assert broadcast is not None
+        zxid = entry.header.zxid
+        broadcast.propose(zxid, entry.raw)
+        packet = encode_packet(codes.PACKET_PROPOSAL, zxid, entry.raw)
+        for handler in self.handlers.values():
+            if handler.forwarding and not handler.is_observer:
+                handler.send_raw(packet)
+                self.dirty[handler.conn_id] = handler
+                if handler.unacked_zxid == 0:
+                    handler.unacked_zxid = zxid
+                    handler.unacked_ms = self.host.now_ms
+
+    def propose(self, request: Request) -> None:
+        if self.prep.epoch_is_exhausted():
+            self.end("the counter of this epoch is used up: a new epoch must begin")
+            return
+        super().propose(request)
+
+    def log_synced(self, zxid: i64) -> None:
+        broadcast = self.broadcast
+        if broadcast is not None and self.state == BROADCAST:
+            self.commit_all(broadcast.log_synced(zxid))
+
+    def commit_all(self, proposals: list[Proposal]) -> None:
+        """Commits, in order: COMMIT to followers, INFORM to observers, then here."""
+        for proposal in proposals:
+            zxid = proposal.zxid
+            commit = encode_packet(codes.PACKET_COMMIT, zxid, None)
+            inform: bytes | None = None
+            for handler in self.handlers.values():
+                if not handler.forwarding:
+                    continue
+                if handler.is_observer:
+                    if inform is None:
+                        inform = encode_packet(codes.PACKET_INFORM, zxid, proposal.raw)
+                    handler.send_raw(inform)
+                else:
+                    handler.send_raw(commit)
+                self.dirty[handler.conn_id] = handler
+            self.commit_next(zxid)
+            self.answer_syncs(zxid)
+
+    def answer_syncs(self, zxid: i64) -> None:
+        """The syncs that waited for this commit."""
+        broadcast = self.broadcast
+        assert broadcast is not None
+        for learner in broadcast.take_syncs(zxid):
+            if learner == LOCAL_SYNC:
+                self.serving.synced(self.local_syncs.popleft())
+            else:
+                handler = self.handlers.get(learner)
+                if handler is not None:
+                    self.queue(handler, codes.PACKET_SYNC, 0, None)
+
+    def sync(self, request: Request) -> None:
+        broadcast = self.broadcast
+        assert broadcast is not None
+        if broadcast.sync(LOCAL_SYNC):
+            self.serving.synced(request)
+        else:
+            self.local_syncs.append(request)
+
+    def learner_packet(self, handler: LearnerHandler, packet: QuorumPacket) -> None:
+        kind = packet.type
+        if kind == codes.PACKET_PING:
+            for session_id, timeout_ms in decode_touches(packet.data):
+                self.sessions.touch(session_id, timeout_ms, self.host.now_ms)
+        elif kind == codes.PACKET_REVALIDATE:
+            session_id, timeout_ms = decode_revalidate(packet.data)
+            valid = self.take_over(session_id, timeout_ms, handler.conn_id)
+            data = encode_revalidate_answer(session_id, valid)
+            self.queue(handler, codes.PACKET_REVALIDATE, packet.zxid, data)
+        elif kind == codes.PACKET_REQUEST:
+            self.forwarded(handler, packet)
+        else:
+            self.host.warn(f"learner {handler.sid}: unexpected {describe_packet(packet)}")
+
+    def forwarded(self, handler: LearnerHandler, packet: QuorumPacket) -> None:
+        """A learner's client asks for something."""
+        if self.state != BROADCAST:
+            return
+        broadcast = self.broadcast
+        assert broadcast is not None
+        request = decode_request(packet.data)
+        if request.op == codes.OP_SYNC:
+            if broadcast.sync(handler.conn_id):
+                self.queue(handler, codes.PACKET_SYNC, 0, None)
+            return
+        self.propose(
+            Request(
+                request.session_id,
+                request.cxid,
+                request.op,
+                request.body,
+                packet.authinfo or [],
+                handler.conn_id,
+                0,
+                self.host.now_ms,
+            )
+        )
+
+    def handler_closed(self, handler: LearnerHandler) -> None:
+        self.handlers.pop(handler.conn_id, None)
+        self.dirty.pop(handler.conn_id, None)
+        self.syncer.ended(handler)
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        host = self.host
+        now = host.now_ms
+        if self.state == LOST:
+            return
+        why = self.proposer.tick(now)
+        acks = self.acks
+        if not why and acks is not None:
+            why = acks.tick(now)
+        if why:
+            self.end(why)
+            return
+        for deadline in (self.proposer.next_deadline_ms(), -1 if acks is None else acks.next_deadline_ms()):
+            if deadline >= 0:
+                host.wake_by(deadline)
+        if now >= self.next_ping_ms:
+            self.next_ping_ms = now + host.settings.tick_ms // 2
+            self.ping_all()
+        host.wake_by(self.next_ping_ms)
+        if self.state == BROADCAST:
+            self.tick_sessions()
+            if now >= self.next_quorum_check_ms:
+                self.next_quorum_check_ms = now + host.settings.tick_ms
+                self.check_quorum()
+
+    def ping_all(self) -> None:
+        """PING to every learner that is past NEWLEADER; who does not answer, or not ack, is dropped."""
+        settings = self.host.settings
+        now = self.host.now_ms
+        limit_ms: i64 = settings.sync_limit_ticks * settings.tick_ms
+        zxid = self.prep.last_zxid
+        for handler in list(self.handlers.values()):
+            if handler.state == learner_handler.BROADCAST:
+                if handler.unacked_zxid != 0 and now - handler.unacked_ms > limit_ms:
+                    handler.close(f"proposal 0x{handler.unacked_zxid:x} was not acked in {limit_ms} ms")
+                elif now - handler.last_heard_ms > limit_ms:
+                    handler.close(f"nothing heard for {limit_ms} ms")
+                else:
+                    self.queue(handler, codes.PACKET_PING, zxid, None)
+            elif now - handler.connected_ms > limit_ms + settings.init_limit_ticks * settings.tick_ms:
+                handler.close("did not synchronise in time")
+
+    def check_quorum(self) -> None:
+        """Steps down unless a quorum was heard within syncLimit ticks."""
+        settings = self.host.settings
+        limit_ms: i64 = settings.sync_limit_ticks * settings.tick_ms
+        heard = AckSet(self.peer.verifiers())
+        heard.add(self.peer.sid)
+        for handler in self.handlers.values():
+            if not handler.is_observer and self.host.now_ms - handler.last_heard_ms <= limit_ms:
+                heard.add(handler.sid)
+        if not heard.has_all_quorums():
+            self.end(f"not heard from a quorum within {limit_ms} ms; heard: {heard!r}")
+
+    def end_turn(self) -> None:
+        dirty = self.dirty
+        if dirty:
+            self.dirty = {}
+            for handler in dirty.values():
+                handler.flush()
+                if handler.walk is not None and handler.state != learner_handler.CLOSED:
+                    self.dirty[handler.conn_id] = handler
+
+    def take_over(self, session_id: i64, timeout_ms: i64, owner: i64) -> bool:
+        if self.state != BROADCAST:
+            return False
+        return super().take_over(session_id, timeout_ms, owner)

@@ -1,0 +1,69 @@
+"""Looking: no leader is known.  First what the last role left behind is settled, then an election runs.
+
+Settling: what was logged and not committed belongs to this server's history (it may have been committed
+by others), so the tree must have it before the server votes (ZOOKEEPER-2845).  It is applied when it is
+durable; where the tree is not what the disk holds, it is loaded anew instead.
+"""
+
+from mypy_extensions import i64
+
+from zabra.proto.txn import TxnEntry
+from zabra.server.host import Host
+from zabra.server.peer import Peer
+from zabra.server.roles.role import Role
+
+
+class Looking(Role):
+    """One spell without a leader; ``looking`` once the election runs."""
+
+    def __init__(
+        self, host: Host, peer: Peer, unfinished: list[TxnEntry], must_reload: bool, delay_ms: i64
+    ) -> None:
+        self.host: Host = host
+        self.peer: Peer = peer
+        self.unfinished_txns: list[TxnEntry] = unfinished
+        self.must_reload: bool = must_reload
+        self.not_before_ms: i64 = host.now_ms + delay_ms
+        self.looking: bool = False
+        self.reload_asked: bool = False
+
+    def name(self) -> str:
+        return "looking"
+
+    def tick(self) -> None:
+        self.advance()
+
+    def advance(self) -> None:
+        """Settles, waits, looks: whatever is next and possible now."""
+        host = self.host
+        if self.looking:
+            return
+        if not host.disk_is_idle():
+            return
+        if self.must_reload:
+            if not self.reload_asked:
+                self.reload_asked = True
+                host.out.reload = True
+            return
+        if host.now_ms < self.not_before_ms:
+            host.wake_by(self.not_before_ms)
+            return
+        self.count_in()
+        self.looking = True
+        self.peer.look(host.tree.last_processed_zxid)
+
+    def count_in(self) -> None:
+        """Applies what was logged and not committed: it is part of this server's history."""
+        host = self.host
+        for entry in self.unfinished_txns:
+            if entry.header.zxid > host.tree.last_processed_zxid:
+                host.tree.process_txn(entry.header, entry.record)
+                host.committed_log.add(entry)
+        host.tree.watches.take_fired()
+        self.unfinished_txns = []
+
+    def reloaded(self) -> None:
+        """The tree was loaded from disk, and with it everything logged."""
+        self.must_reload = False
+        self.unfinished_txns = []
+        self.advance()
