@@ -167,9 +167,19 @@ class FileTxnLog:
             file.write(data)
         except (OSError, ValueError) as error:
             self._broken = f"writing {self._file_path} failed: {error}"
+            self._cut_back()
             raise
         self._position += len(data)
         self._file_size = max(self._file_size, self._position)
+
+    def _cut_back(self) -> None:
+        """After a write that happened in part: an entry cut at just any byte would look like rot."""
+        if self._file is None:
+            return
+        try:
+            self._file.truncate(self._position)
+        except OSError as error:
+            self._broken += f"; and so did cutting it at byte {self._position}: {error}"
 
     def _create(self, zxid: int) -> DiskFile:
         """Starts a file.  Its name appears only once its header is durable."""

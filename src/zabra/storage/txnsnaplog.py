@@ -65,11 +65,12 @@ class FileTxnSnapLog:
         return True
 
     def forget_beyond(self, zxid: int) -> None:
-        """Before a SNAP at ``zxid`` is saved: removes what this server has above it, never committed.
+        """Before a SNAP at ``zxid`` is saved: cuts this server's log there.
 
-        Otherwise a crash right after the save would recover the newer, divergent history.
+        What is cut was never committed, or the leader would have it.  Left in place, it would be replayed
+        on top of the new snapshot after a crash right behind the save.  Snapshots beyond ``zxid`` stay until
+        ``adopt``: with them a crash in between recovers the history from before.
         """
-        self.snaps.drop_after(zxid)
         if self.log.last_zxid > zxid:
             self.log.truncate(zxid)
 
@@ -77,7 +78,8 @@ class FileTxnSnapLog:
         """After the SNAP at ``zxid`` is durable: removes the history that it replaces.
 
         The old log and snapshots may belong to a branch that was never committed.  If the new snapshot
-        became unreadable, falling back to them would build on that branch.
+        became unreadable, falling back to them would build on that branch.  The log goes first: a newer
+        snapshot without its log is the old history still, a log without its snapshot would be a gap.
         """
         self.log.clear()
         for file in self.snaps.files():
