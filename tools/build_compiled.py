@@ -2,9 +2,9 @@
 
 ``python tools/build_compiled.py`` prints the folder to put on ``PYTHONPATH``: a copy of ``src/zabra`` with
 an extension module beside each source that ``[tool.zabra.compiled]`` in pyproject.toml names.  The checkout
-itself never holds extension modules, so an editable install stays interpreted and cannot run stale machine code: the
-folder is named by a hash of everything that goes into it, and the sources that are not compiled are brought
-up to date on every call.
+itself never holds extension modules, so an editable install stays interpreted and cannot run stale machine
+code: the folder is named by a hash of everything that goes into it, and the sources that are not compiled are
+brought up to date on every call.
 
 As one unit, because calls between modules are direct only inside one.  See docs/adr/0006.
 """
@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CACHE = ROOT / ".zabra" / "compiled"
+CACHE = Path(".zabra") / "compiled"  # below the root
 KEEP = 3  # builds kept in the cache
 
 # Runs in the copy, in a process of its own: mypyc writes beside what it reads.
@@ -175,9 +175,10 @@ def build(
     sources = compiled_sources(root)
     opt_level = opt_level if opt_level is not None else str(settings(root)["opt_level"])
     find_compiler()
-    CACHE.mkdir(parents=True, exist_ok=True)
-    tree = CACHE / fingerprint(root, sources, opt_level, multi_file)
-    with (CACHE / "lock").open("w") as lock:
+    cache = root / CACHE
+    cache.mkdir(parents=True, exist_ok=True)
+    tree = cache / fingerprint(root, sources, opt_level, multi_file)
+    with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two builds at once would only slow each other down
         if force:
             shutil.rmtree(tree, ignore_errors=True)
@@ -190,19 +191,19 @@ def build(
 
 
 def _build_new(root: Path, tree: Path, sources: Sequence[Path], opt_level: str, multi_file: bool) -> None:
-    scratch = CACHE / "scratch"
+    scratch = tree.parent / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / "zabra").mkdir(parents=True)
     synchronise(root, scratch)
     started = time.monotonic()
     print(f"compiling {len(sources)} modules with mypyc (once per change)...", file=sys.stderr, flush=True)
-    compile_tree(scratch, sources, opt_level, multi_file, CACHE / "build.log")
+    compile_tree(scratch, sources, opt_level, multi_file, tree.parent / "build.log")
     print(f"compiled in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     scratch.rename(tree)
 
 
 def _forget_old(current: Path) -> None:
-    trees = [path for path in CACHE.iterdir() if path.is_dir() and path != current]
+    trees = [path for path in current.parent.iterdir() if path.is_dir() and path != current]
     for old in sorted(trees, key=lambda path: path.stat().st_mtime, reverse=True)[KEEP - 1 :]:
         shutil.rmtree(old, ignore_errors=True)
 

@@ -21,7 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         try:
             module = importlib.import_module(f"zabra.cli.{name}")
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if error.name != f"zabra.cli.{name}":
+                raise
             continue
         module.register(subparsers)
     return parser

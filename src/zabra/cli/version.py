@@ -1,18 +1,25 @@
 """What ``zabra --version`` says."""
 
 import platform
+from importlib.metadata import PackageNotFoundError, version
 
 import zabra
-from zabra.jute import primitives
+from zabra._mode import is_compiled
 from zabra.runtime.loop import loop_name
 
 
-def is_compiled() -> bool:
-    """Whether the pure layers run as machine code."""
-    return not (primitives.__file__ or "").endswith(".py")
+def librt_version() -> str:
+    """The version of librt, which the codecs are written on."""
+    try:
+        return version("librt")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def version_text() -> str:
-    """Version, compiled or not, event loop, Python."""
+    """Version, compiled or not, librt, event loop, Python."""
     compiled = "yes" if is_compiled() else "no"
-    return f"zabra {zabra.__version__}  compiled: {compiled}  loop: {loop_name()}  Python {platform.python_version()}"
+    return (
+        f"zabra {zabra.__version__}  compiled: {compiled}  librt: {librt_version()}  loop: {loop_name()}  "
+        f"Python {platform.python_version()}"
+    )

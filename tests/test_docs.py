@@ -1,0 +1,63 @@
+"""Documentation: generated pages are current, links lead somewhere, decision records have their parts."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import docs
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+RECORDS = sorted((ROOT / "docs" / "adr").glob("*.md"))
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def test_generated_pages_are_current() -> None:
+    assert docs.stale_pages() == [], "run make docs"
+
+
+def slugs(text: str) -> set[str]:
+    """The anchors of a page's headings, as renderers of Markdown make them."""
+    headings = re.findall(r"^#+ (.*)$", CODE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(CODE.sub("", page.read_text("utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), f"{target} does not exist"
+        if anchor and path.suffix == ".md":
+            assert anchor in slugs(path.read_text("utf-8")), f"{target}: no such heading"
+
+
+def test_decision_records_are_numbered_once() -> None:
+    numbers = [path.name[:4] for path in RECORDS]
+    assert numbers
+    assert all(re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", path.name) for path in RECORDS)
+    assert len(set(numbers)) == len(numbers)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=names(RECORDS))
+def test_decision_records_have_their_parts(record: Path) -> None:
+    text = record.read_text("utf-8")
+    assert text.startswith(f"# {record.name[:4]}: "), "the title is '# <number>: <decision>'"
+    for part in ("Context", "Decision", "Alternatives", "Consequence"):
+        assert re.search(rf"^(\*\*|## ){part}", text, re.MULTILINE), f"{part} is missing"
+
+
+def test_readme_names_verbs_that_exist() -> None:
+    verbs = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for verb in re.findall(
+        r"`make ([a-z-]+)|^    make ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE
+    ):
+        assert "".join(verb) in verbs
