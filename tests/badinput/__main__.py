@@ -1,8 +1,8 @@
 """Bad inputs and crowds against a client port: ``python -m tests.badinput --help``.
 
-Without ``--server`` it starts Zabra (or, with ``--apache``, Apache ZooKeeper).  ``--record`` plays the cases on
-Apache and writes what it answers to expected.json; where Zabra answers otherwise on purpose stands in
-deviations.py.  The last line of output is the report; the exit code is 1 when a case or a crowd failed.
+Without ``--server`` it starts Zabra (or, with ``--apache``, Apache ZooKeeper).  ``--record`` plays the
+cases on Apache and writes what it answers to expected.json; where Zabra answers otherwise on purpose stands
+in deviations.py.  The last line of output is the report; the exit code is 1 when a case or a crowd failed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The table of bad inputs to the client port: what is sent, and how to look at what happens.
 
-A case opens a connection (with ``session=True`` also a session), sends ``data``, and is observed.  ``probe`` is
-how it ends: ``ping`` sends a ping, so that the answer shows whether the connection still serves; ``wait``
-expects nothing for a while, for input that is not complete.
+A case opens a connection (with ``session=True`` also a session), sends ``data``, and is observed.
+``probe`` is how it ends: ``ping`` sends a ping, so that the answer shows whether the connection still
+serves; ``wait`` expects nothing for a while, for input that is not complete.
 """
 
 from __future__ import annotations
@@ -275,14 +275,44 @@ def values() -> list[Case]:
     def create(path: str, acl: Any = WORLD, flags: int = 0, code: int = codes.OP_CREATE) -> Op:
         return "create", code, path, b"", acl, flags
 
-    out = [_op(f"create {path!r}", create(path)) for path in (
-        "", "bad", "//bad", "/bad//x", "/bad/../x", "/bad/./x", "/bad/x/", "/bad\x00", "/bad/\x01", "/bad/\x7f",
-        "/bad/\ue000", "/bad/\ufff0", "/bad/\U0001f600", "/bad/\udcff", "/bad/\udced\udca0\udcbd", "/", "/zookeeper",
-    )]  # fmt: skip
-    out += [_op(f"create with ACL {acl}", create("/bad/acl", acl)) for acl in (
-        None, (), ((31, "", ""),), ((31, None, None),), ((31, "world", None),), ((31, "world", "x"),), ((31, "nosuch", "x"),),
-        ((31, "auth", ""),), ((31, "digest", "nocolon"),), ((31, "ip", "999.1.1.1"),), ((31, "ip", "1.1.1.1/99"),),
-    )]  # fmt: skip
+    out = [
+        _op(f"create {path!r}", create(path))
+        for path in (
+            "",
+            "bad",
+            "//bad",
+            "/bad//x",
+            "/bad/../x",
+            "/bad/./x",
+            "/bad/x/",
+            "/bad\x00",
+            "/bad/\x01",
+            "/bad/\x7f",
+            "/bad/\ue000",
+            "/bad/\ufff0",
+            "/bad/\U0001f600",
+            "/bad/\udcff",
+            "/bad/\udced\udca0\udcbd",
+            "/",
+            "/zookeeper",
+        )
+    ]
+    out += [
+        _op(f"create with ACL {acl}", create("/bad/acl", acl))
+        for acl in (
+            None,
+            (),
+            ((31, "", ""),),
+            ((31, None, None),),
+            ((31, "world", None),),
+            ((31, "world", "x"),),
+            ((31, "nosuch", "x"),),
+            ((31, "auth", ""),),
+            ((31, "digest", "nocolon"),),
+            ((31, "ip", "999.1.1.1"),),
+            ((31, "ip", "1.1.1.1/99"),),
+        )
+    ]
     out += [
         _op(f"create with flags {flags}", create("/bad/flags", WORLD, flags))
         for flags in (-1, 5, 6, 7, 99, HUGE)

@@ -129,9 +129,9 @@ def _dial(address: Address) -> socket.socket:
 def _await_closed(sockets: list[socket.socket], wait_s: float) -> int:
     """How many of the sockets the server closes within the time."""
     selector = selectors.DefaultSelector()
-    for one in sockets:
-        one.setblocking(False)
-        selector.register(one, selectors.EVENT_READ)
+    for waiting in sockets:
+        waiting.setblocking(False)
+        selector.register(waiting, selectors.EVENT_READ)
     closed = 0
     deadline = time.monotonic() + wait_s
     while closed < len(sockets) and time.monotonic() < deadline:

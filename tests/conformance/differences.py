@@ -1,7 +1,7 @@
-"""Why a foreign test does not end on Zabra as it ends on Apache ZooKeeper: patterns of test names, and reasons.
+"""Why a foreign test ends on Zabra otherwise than on Apache ZooKeeper: patterns of test names, and reasons.
 
-A difference that no pattern explains makes the runner fail.  Patterns are shell patterns on ``suite/cluster::test``;
-the first that matches counts.
+A difference that no pattern explains makes the runner fail.  Patterns are shell patterns on
+``suite/cluster::test``; the first that matches counts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What ``shim/java``, first on PATH, does in place of Java: it starts Zabra for foreign test suites.
 
-A call that names one of upstream's server classes becomes ``zabra server zoo.cfg --set name=value ...``, each
-``-Dname=value`` of the call as one setting.  Every other call (command lines, tools) goes to the real Java.
-The server replaces this process, so the caller's process id and signals are the server's.
+A call that names one of upstream's server classes becomes ``zabra server zoo.cfg --set name=value ...``,
+each ``-Dname=value`` of the call as one setting.  Every other call (command lines, tools) goes to the real
+Java. The server replaces this process, so the caller's process id and signals are the server's.
 
 Settings, all from the environment:
 
@@ -26,13 +26,24 @@ SERVER_CLASSES = (
 )
 TAKES_ARGUMENT = ("-cp", "-classpath", "--class-path", "-p", "--module-path")
 # Settings of the JVM and of upstream's logging, which mean nothing to another server.
-JVM_ONLY = ("java.awt.", "java.io.", "java.net.", "file.encoding", "log4j.", "logback.", "user.", "sun.")
-JVM_ONLY += ("zookeeper.log.", "zookeeper.root.logger", "com.sun.")
+JVM_ONLY = (
+    "java.awt.",
+    "java.io.",
+    "java.net.",
+    "file.encoding",
+    "log4j.",
+    "logback.",
+    "user.",
+    "sun.",
+    "com.sun.",
+    "zookeeper.log.",
+    "zookeeper.root.logger",
+)
 
 
 def split(arguments: list[str]) -> tuple[dict[str, str], str | None, list[str]]:
     """(properties, main class, its arguments) of a java command line."""
-    properties = {}
+    properties: dict[str, str] = {}
     position = 0
     while position < len(arguments):
         word = arguments[position]

@@ -1,4 +1,4 @@
-"""What was recorded: results by target, suite and cluster in JSON files, and docs/conformance.md made of them."""
+"""Recorded results by target, suite and cluster in JSON files, and docs/conformance.md made of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _HEAD = """# Conformance: other people's clients and their tests
 
 <!-- Made by tests/conformance/run.py: do not edit. -->
 
-Every suite below was written for Apache ZooKeeper by others, or drives a client that others wrote.  It is run
-unmodified, once against Apache ZooKeeper (the baseline) and then against Zabra.  Suites that start their servers
-themselves as `java ... QuorumPeerMain zoo.cfg` get Zabra through a stand-in for `java`.
+Every suite below was written for Apache ZooKeeper by others, or drives a client that others wrote.  It is
+run unmodified, once against Apache ZooKeeper (the baseline) and then against Zabra.  Suites that start their
+servers themselves as `java ... QuorumPeerMain zoo.cfg` get Zabra through a stand-in for `java`.
 
-`make conformance` runs all of it; `python -m tests.conformance.run --help` shows how to run a part.  It fails when a
-test ends on Zabra otherwise than on Apache and no reason stands here.
+`make conformance` runs all of it; `python -m tests.conformance.run --help` shows how to run a part.
+It fails when a test ends on Zabra otherwise than on Apache and no reason stands here.
 
 """
 

@@ -1,8 +1,9 @@
 """Runs other people's client suites against Zabra and compares with what they do on Apache ZooKeeper.
 
-``make conformance`` runs everything that can run here.  ``--record`` runs the suites on Apache ZooKeeper instead
-and writes the baseline (and the expected output of the scripted sessions).  Results go to baseline.json and
-zabra.json beside this file and, of both, to docs/conformance.md.  A quick run stores nothing.
+``make conformance`` runs everything that can run here.  ``--record`` runs the suites on Apache ZooKeeper
+instead and writes the baseline (and the expected output of the scripted sessions).  Results go to
+baseline.json and zabra.json beside this file and, of both, to docs/conformance.md.  A quick run stores
+nothing.
 """
 
 from __future__ import annotations

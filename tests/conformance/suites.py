@@ -41,9 +41,17 @@ class Job:
 class Suite(Protocol):
     """A foreign suite."""
 
-    name: str
-    clusters: tuple[int, ...]
-    about: str
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+
+    @property
+    def clusters(self) -> tuple[int, ...]:
+        """Numbers of servers it can run with."""
+
+    @property
+    def about(self) -> str:
+        """What it is, in a line."""
 
     def versions(self) -> str:
         """What exactly is run."""
@@ -53,7 +61,7 @@ class Suite(Protocol):
 
 
 def records(job: Job) -> bool:
-    """Whether a scripted session's output is to be written down: it has to be the same for all cluster sizes."""
+    """Whether a scripted session's output is written down: it is one for all cluster sizes."""
     return job.record and job.cluster == 1
 
 

@@ -1,7 +1,8 @@
 """Scripted command-line sessions: commands with the output that Apache ZooKeeper's answers gave.
 
-A file in sessions/ is lines ``> command``, each followed by the expected output.  What changes from run to run
-(zxids, session ids, times, ports) is written as ``#``.  A command whose output is what the file says passes.
+A file in sessions/ is lines ``> command``, each followed by the expected output.  What changes from run to
+run (zxids, session ids, times, ports) is written as ``#``.  A command whose output is what the file says
+passes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Compares two servers: ``python -m tests.differential --help``.
 
-Without ``--left`` and ``--right`` it starts Apache ZooKeeper on the left and Zabra on the right
-(``--pair apache-apache`` and ``zabra-zabra`` put the same server on both sides: no difference may be found).
-The last line has the counters.  A difference is cut down and printed as steps; then the exit code is 1.
+Without ``--left`` and ``--right`` it starts Apache ZooKeeper on the left and Zabra on the right (``--pair
+apache-apache`` and ``zabra-zabra`` put the same server on both sides: no difference may be found). The last
+line has the counters.  A difference is cut down and printed as steps; then the exit code is 1.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Plays one run on two servers, compares every frame, and cuts a failing run down.
 
-One session at a time sends a batch of pipelined requests, and the next batch goes out when every reply to it
-has come: so the order of requests is the same on both servers although six sessions take turns.  Events for
-other sessions wait in their sockets and are compared when those sessions are next read.
+One session at a time sends a batch of pipelined requests, and the next batch goes out when every reply to
+it has come: so the order of requests is the same on both servers although six sessions take turns.  Events
+for other sessions wait in their sockets and are compared when those sessions are next read.
 """
 
 from __future__ import annotations
@@ -80,9 +80,10 @@ class Counts:
         events = ",".join(f"{kind}:{self.events[kind]}" for kind in sorted(self.events))
         return (
             f"R11 fuzz-live ops={self.ops.total()} runs={self.runs} sessions={self.sessions} "
-            f"resumed={self.resumed} closed-by-server={self.closed_by_server} opcodes={len(self.ops)} events={self.events.total()} "
-            f"({events}) errors={self.errors.total()} ({errors}) zxid-drifts={self.drifts} "
-            f"missing={','.join(self.missing()) or 'none'} differences={differences}"
+            f"resumed={self.resumed} closed-by-server={self.closed_by_server} opcodes={len(self.ops)} "
+            f"events={self.events.total()} ({events}) errors={self.errors.total()} ({errors}) "
+            f"zxid-drifts={self.drifts} missing={','.join(self.missing()) or 'none'} "
+            f"differences={differences}"
         )
 
 

@@ -1,7 +1,7 @@
 """Random runs: a list of steps by several sessions below one root node.
 
-Everything is drawn from one ``random.Random``, so a seed is a run.  Names are few, so that operations
-meet; bad values are drawn on purpose, a few in a hundred.  What a server does in its own time (expiry, removal of
+Everything is drawn from one ``random.Random``, so a seed is a run.  Names are few, so that operations meet;
+bad values are drawn on purpose, a few in a hundred.  What a server does in its own time (expiry, removal of
 containers and TTL nodes) is kept out of the run by the settings both servers get.
 """
 

@@ -1,6 +1,7 @@
 """The servers that the differential and the bad-input suites start: Apache ZooKeeper and Zabra, alike.
 
-Both get one configuration; what upstream takes only as a JVM property, Zabra takes as a setting of that name.
+Both get one configuration; what upstream takes only as a JVM property, Zabra takes as a setting of that
+name.
 """
 
 from __future__ import annotations

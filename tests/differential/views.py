@@ -1,7 +1,7 @@
 """What two servers' answers have to share, and what may differ.
 
-``view`` splits a frame into a shape (which must be equal), zxids, and session ids; times are replaced by what
-must hold of them.  ``Correspondence`` decides whether two views say the same: zxids may differ by a
+``view`` splits a frame into a shape (which must be equal), zxids, and session ids; times are replaced by
+what must hold of them.  ``Correspondence`` decides whether two views say the same: zxids may differ by a
 constant, session ids by a one-to-one map.  The constant may change only where a request was answered with
 -5 (MARSHALLINGERROR): upstream spends a zxid on some malformed writes and not on others, and no client can
 tell anything from it.

@@ -1,9 +1,9 @@
 """A tiny synchronous client that sends any bytes it is told to and hands back whole frames.
 
-It keeps none of the rules a real client keeps, which is the point: the differential and the bad-input suites
-send things that no client library would.  Operations are plain tuples (name, arguments...), so that a run can
-be printed, cut down and played again; ``encode`` turns one into (opcode, body).  A path or id may be None
-(null on the wire) and may hold lone surrogates U+DC80 to U+DCFF, which stand for single raw bytes.
+It keeps none of the rules a real client keeps, which is the point: the differential and the bad-input
+suites send things that no client library would.  Operations are plain tuples (name, arguments...), so that
+a run can be printed, cut down and played again; ``encode`` turns one into (opcode, body).  A path or id may
+be None (null on the wire) and may hold lone surrogates U+DC80 to U+DCFF, which stand for single raw bytes.
 """
 
 from __future__ import annotations
