@@ -7,9 +7,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
+from zabra.cli.config import flags_of_environment, read_file
 from zabra.cli.plan import plan_of
 from zabra.cli.words import words_of
 from zabra.config.load import load_config, parse_config
@@ -47,7 +47,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("config", nargs="?", help="a zoo.cfg, as Apache ZooKeeper's")
     parser.add_argument(
+        "-D",
         "--set",
+        dest="set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
@@ -58,23 +60,24 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.set_defaults(run=run)
 
 
-def read_file(path: str) -> str | None:
-    """The text of a file; None where there is none."""
-    try:
-        return Path(path).read_text()
-    except FileNotFoundError:
-        return None
-
-
 def configure(arguments: argparse.Namespace) -> ServerConfig:
     """The configuration that was asked for; prints warnings.  Raises ConfigErrors."""
     if arguments.config is None:
         config, warnings = parse_config(
-            EMBEDDED_DEFAULT, arguments.set, name="embedded default", read=read_file, strict=arguments.strict
+            EMBEDDED_DEFAULT,
+            arguments.set,
+            name="embedded default",
+            read=read_file,
+            strict=arguments.strict,
+            environment=flags_of_environment(),
         )
     else:
         config, warnings = load_config(
-            arguments.config, arguments.set, read=read_file, strict=arguments.strict
+            arguments.config,
+            arguments.set,
+            read=read_file,
+            strict=arguments.strict,
+            environment=flags_of_environment(),
         )
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -93,6 +96,9 @@ def run(arguments: argparse.Namespace) -> int:
     except ConfigErrors as errors:
         for problem in errors.problems:
             print(f"error: {problem}", file=sys.stderr)
+        return EXIT_BAD_INVOCATION
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INVOCATION
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     return loop.run(serve(config, say))
