@@ -4,9 +4,11 @@ Any shape: participants, observers, observers under others, groups and weights; 
 standalone server.  Nothing here is random except through the ``Prng`` it is given.
 """
 
+from collections.abc import Callable
+
 from zabra.auth.registry import Providers, default_providers
 from zabra.config.ensemble import EnsembleConfig, QuorumServer
-from zabra.server.ready import PORT_CLIENT, PORT_ELECTION
+from zabra.server.ready import PORT_CLIENT
 from zabra.server.settings import Settings
 from zabra.sim.client import CLIENT_PORT, Program, SimClient
 from zabra.sim.clock import US_PER_MS
@@ -90,6 +92,8 @@ class Cluster:
         self.history = History()
         self.clients: list[SimClient] = []
         self.machines: dict[int, Machine] = {}
+        # Whoever wants to read along.
+        self.trace: Callable[[str], None] | None = None
         self.ensemble = None if shape.is_standalone() else ensemble_of(shape)
         self._super_digest = super_digest
         for sid in shape.sids():
@@ -97,13 +101,12 @@ class Cluster:
 
     def _machine(self, sid: int) -> Machine:
         settings = copy_settings(self.settings, sid)
+        settings.is_observer = sid in self.shape.observers
         providers = Providers(default_providers("SHA1", self._super_digest))
         plan = ServerPlan(settings, self.ensemble, providers)
         plan.ports[CLIENT_PORT] = PORT_CLIENT
-        if self.ensemble is not None:
-            plan.ports[ELECTION_PORT] = PORT_ELECTION
         prng = self.prng.split(f"machine {sid}")
-        return Machine(sid, self.scheduler, self.network, prng, self.monitor, plan, self.host_of)
+        return Machine(sid, self.scheduler, self.network, prng, self.monitor, plan, self.host_of, self.say)
 
     def host_of(self, address: str) -> int:
         """The host behind an address."""
@@ -123,6 +126,15 @@ class Cluster:
         machine = self.machines[sid]
         if machine.process is None:
             machine.start()
+
+    def say(self, text: str) -> None:
+        """A line for whoever reads along."""
+        if self.trace is not None:
+            self.trace(f"{self.scheduler.now_us / 1_000_000:10.6f} {text}")
+
+    def voters(self) -> list[int]:
+        """Who votes now, by the newest configuration that any server has."""
+        return self.shape.voters
 
     def processes(self) -> list[Process]:
         """The servers that run."""

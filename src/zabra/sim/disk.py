@@ -248,6 +248,10 @@ class SimDisk:
             raise ValueError(f"unknown kind of fault {kind}")
         self._faults.append(Fault(operation, kind, path_part, skip, times))
 
+    def clear_faults(self) -> None:
+        """Nothing more goes wrong than what already has."""
+        self._faults = []
+
     def enter(self, operation: str, path: str) -> str:
         """Begins an operation: raises the OSError due, or returns the kind of a milder fault."""
         self.counts[operation] = self.counts.get(operation, 0) + 1

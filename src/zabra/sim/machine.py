@@ -41,12 +41,16 @@ _SNAPSHOT_FAILED: Final = 9
 _LOG_READ: Final = 10
 _LISTEN_FAILED: Final = 11
 _CALL: Final = 12
+_RELOADED: Final = 13
 
 # CPU time of a turn: to begin with, and for each item taken in.
 _TURN_US: Final = 30
 _ITEM_US: Final = 5
+# The code with which the runtime ends when the data cannot be loaded again.
+EXIT_RELOAD: Final = 10
 _DEFAULT_DIAL_TIMEOUT_MS: Final = 5_000
 _LOG_READ_US: Final = 500
+_RELOAD_US: Final = 5_000
 # The disk operations of one batch among which a crash picks its moment.
 _CRASH_WINDOW_OPS: Final = 24
 
@@ -212,8 +216,10 @@ class Machine:
         monitor: Monitor,
         plan: ServerPlan,
         address_of: Callable[[str], int],
+        say: Callable[[str], None],
     ) -> None:
         self.sid = sid
+        self.say = say
         self.scheduler = scheduler
         self.network = network
         self.prng = prng
@@ -247,6 +253,7 @@ class Machine:
     def start(self) -> bool:
         """Starts the server from its disk; False if its data was refused or the power went again."""
         assert self.process is None
+        self.say(f"{self.sid} starts")
         self.refusal = ""
         self.paused = False
         self.disk.now_ms = self.clock.wall_ms(self.scheduler.now_us)
@@ -277,6 +284,7 @@ class Machine:
         """SIGKILL: the process is gone, what it has written stays in the page cache."""
         process = self.process
         if process is not None:
+            self.say(f"{self.sid} is killed")
             self._end(process)
             for end in list(process.ends.values()):
                 self.network.close(end)
@@ -286,6 +294,7 @@ class Machine:
         """The machine loses power: unsynced bytes may be gone or torn, and nobody is told."""
         process = self.process
         if process is not None:
+            self.say(f"{self.sid} loses power")
             self._end(process)
             for end in list(process.ends.values()):
                 self.network.vanish(end)
@@ -302,11 +311,13 @@ class Machine:
 
     def pause(self) -> None:
         """SIGSTOP."""
+        self.say(f"{self.sid} is paused")
         self.paused = True
 
     def resume(self) -> None:
         """SIGCONT."""
         if self.paused:
+            self.say(f"{self.sid} goes on")
             self.paused = False
             if self.process is not None:
                 self.process.resume()
@@ -386,15 +397,19 @@ class Process:
             log_size_limit_bytes=plan.log_size_limit_bytes,
             with_digest=plan.settings.digest_enabled,
         )
-        options = RecoveryOptions()
-        options.types = EphemeralTypes(plan.settings.extended_types_enabled, False)
-        options.digest_enabled = plan.settings.digest_enabled
-        options.recent_limit = plan.settings.commit_log_count
-        self.recovered = recover(self.store, disk, options)
+        self.recovered = self._recover()
         self.epochs = Epochs(disk, VERSION_FOLDER)
         recover_epochs(self.epochs, self.recovered)
         self.log_queue = DiskQueue(self, DiskWorker(self.store, True, self.epochs, disk, ""), True)
         self.snapshot_queue = DiskQueue(self, DiskWorker(self.store, False, self.epochs, disk, ""), False)
+
+    def _recover(self) -> Recovered:
+        settings = self.machine.plan.settings
+        options = RecoveryOptions()
+        options.types = EphemeralTypes(settings.extended_types_enabled, False)
+        options.digest_enabled = settings.digest_enabled
+        options.recent_limit = settings.commit_log_count
+        return recover(self.store, self.machine.disk, options)
 
     def begin(self) -> None:
         """Starts to serve."""
@@ -497,6 +512,8 @@ class Process:
             server.snapshot_failed(first, second)
         elif kind == _LOG_READ:
             server.log_read(first, second[0], second[1])
+        elif kind == _RELOADED:
+            server.reloaded(first)
         elif kind == _CALL:
             first(server)
 
@@ -517,8 +534,12 @@ class Process:
             self.snapshot_queue.submit(ready.snapshot)
         if ready.informs:
             self.machine.monitor.informed(self, ready.informs)
+        if ready.reload:
+            self._scheduler.after(_RELOAD_US * self.machine.slowness, self._reload, None)
         if ready.dials or ready.listens or ready.log_reads or ready.pauses or ready.resumes or ready.words:
             self._carry_out_rare(ready)
+        for _, line in ready.log_lines:
+            self.machine.say(f"{self.sid}: {line}")
         if ready.stop_code >= 0:
             self.machine.monitor.stopped(self, ready.stop_code, ready.stop_reason)
             self.machine.kill()
@@ -585,6 +606,16 @@ class Process:
                 break
             entries.append(decode_txn(raw))
         self.push(_LOG_READ, read.token, (entries, complete))
+
+    def _reload(self, _: object) -> None:
+        """Loads the tree anew; the server waits for it with both queues empty."""
+        if not self.alive:
+            return
+        try:
+            self.push(_RELOADED, self._recover())
+        except (StorageError, OSError) as error:
+            self.machine.monitor.stopped(self, EXIT_RELOAD, f"reload: {error}")
+            self.machine.kill()
 
     # What the network reports.
 
@@ -669,4 +700,4 @@ def host_address(host: int) -> str:
 
 def make_server(plan: ServerPlan, recovered: Recovered, seed: int, now_ms: int, wall_ms: int) -> Server:
     """Composes a server, as the runtime's assembly does."""
-    return Server(plan.settings, plan.providers, recovered, seed, now_ms, wall_ms)
+    return Server(plan.settings, plan.providers, recovered, seed, now_ms, wall_ms, plan.ensemble)

@@ -37,7 +37,7 @@ _MASK_64: Final = (1 << 64) - 1
 class Promise:
     """What one machine's disk has promised."""
 
-    __slots__ = ("accepted_epoch", "current_epoch", "damaged", "uncertain", "zxid")
+    __slots__ = ("accepted_epoch", "current_epoch", "damaged", "may_stop", "uncertain", "zxid")
 
     def __init__(self) -> None:
         self.zxid = 0
@@ -45,8 +45,10 @@ class Promise:
         self.current_epoch = 0
         # A crash interrupted something that shortens the log.
         self.uncertain = False
-        # Something was done to the disk, so this life may stop or be refused.
+        # Data at rest was damaged: the next start may refuse it, or find less than was promised.
         self.damaged = False
+        # Disk operations were made to fail: this life may stop, the next start fail.
+        self.may_stop = False
 
     def forget(self) -> None:
         """The disk was lost."""
@@ -227,19 +229,22 @@ class ClusterMonitor:
                     )
         promise.uncertain = False
         promise.damaged = False
+        promise.may_stop = False
         promise.zxid = recovered.last_zxid
 
     def refused(self, machine: Machine, reason: str) -> None:
         """Only a damaged disk may be refused."""
         self.judgement.count("refusals")
-        if not self.promise(machine.sid).damaged:
+        promise = self.promise(machine.sid)
+        if not promise.damaged and not promise.may_stop:
             self.judgement.complain("recovery", f"server {machine.sid} refuses its data: {reason}")
 
     def stopped(self, process: Process, code: int, reason: str) -> None:
         """Only a failing disk may stop a server."""
         self.judgement.count("stops")
         self.stops.append(f"{process.sid}: {code} {reason}")
-        if not self.promise(process.sid).damaged:
+        promise = self.promise(process.sid)
+        if not promise.damaged and not promise.may_stop:
             self.judgement.complain("stop", f"server {process.sid} stops with {code}: {reason}")
 
     def failed(self, process: Process, error: BaseException) -> None:

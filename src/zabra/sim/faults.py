@@ -1,0 +1,594 @@
+"""Faults: what may go wrong, as data, and the Nemesis that makes it go wrong.
+
+``KINDS`` is the written fault model.  Every kind says what it does; the Nemesis draws one after the other
+from those that a seed has enabled, on random targets, undoes what lasts, and counts what it did.  Faults
+happen at the doors only: links, disks, clocks, processes, clients.
+
+A machine may lose data (``reformat``, ``bit flip``, ``lost entry``) only while every promise it has made is
+also kept by a majority of the other voters: that is what a quorum can survive.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from zabra.sim.clock import US_PER_MS
+from zabra.sim.cluster import Cluster
+from zabra.sim.disk import EIO, ENOSPC, SHORT, SLOW
+from zabra.sim.machine import Machine
+from zabra.sim.monitor import ClusterMonitor
+from zabra.sim.prng import Prng
+from zabra.storage.errors import StorageError
+from zabra.storage.names import VERSION_FOLDER
+
+
+class Kind:
+    """One kind of fault: its name, what it is, and where it makes sense."""
+
+    __slots__ = ("ensemble_only", "name", "text")
+
+    def __init__(self, name: str, text: str, ensemble_only: bool = False) -> None:
+        self.name = name
+        self.text = text
+        self.ensemble_only = ensemble_only
+
+
+KINDS: Final = (
+    Kind("delay", "packets of one direction between two servers take up to 300 ms longer", True),
+    Kind("client delay", "packets from or to one server take up to 300 ms longer for all clients"),
+    Kind("loss", "up to 30 % of all packets are lost and retransmitted"),
+    Kind("clog", "one direction between two servers stands still, then goes on", True),
+    Kind("swizzle clog", "servers are clogged one by one, and unclogged in another order", True),
+    Kind("cut", "a connection breaks in the middle of what is on its way"),
+    Kind("one-way partition", "nothing gets from one server to another, the way back is open", True),
+    Kind("partition", "the servers fall into two parts that do not reach each other", True),
+    Kind("isolate leader", "nobody reaches the leader, or the leader reaches nobody", True),
+    Kind("flapping", "a link between two servers comes and goes", True),
+    Kind("client partition", "one server is out of reach for all clients"),
+    Kind("kill", "SIGKILL of one server, later a restart"),
+    Kind("kill leader", "SIGKILL of the leader, later a restart", True),
+    Kind("power cut", "one machine loses power and what was not synced, later a restart"),
+    Kind("power cut of all", "all machines lose power at once, and return one by one", True),
+    Kind("crash loop", "one server is killed again shortly after each start, also while it recovers"),
+    Kind("pause", "SIGSTOP of one server, later SIGCONT"),
+    Kind("slow node", "one machine is ten times slower"),
+    Kind("clock step", "a wall clock is set forward or back, by up to an hour"),
+    Kind("clock rate", "a machine's clocks run up to 5 % too fast or too slow"),
+    Kind("slow disk", "one disk takes up to a second for each fsync"),
+    Kind("stuck fsync", "one fsync takes seconds"),
+    Kind("write error", "a write fails (EIO): the server stops, and restarts"),
+    Kind("fsync error", "an fsync fails (EIO), what it was to write is lost: the server stops, and restarts"),
+    Kind("short write", "only half of a write happens, then ENOSPC: the server stops, and restarts"),
+    Kind("disk full", "no space is left on one disk, for a while"),
+    Kind("bit flip", "a byte of a file changes while the machine is down", True),
+    Kind("lost entry", "a file disappears from its folder while the machine is down", True),
+    Kind("reformat", "a machine loses its whole disk", True),
+    Kind("purge", "old snapshots and logs are removed"),
+    Kind("clients move", "all clients of one server drop their connections"),
+    Kind("clients die", "several clients die at once: their sessions expire together"),
+    Kind("client freeze", "a client says nothing for longer than its session lasts"),
+)
+KIND_NAMES: Final = tuple(kind.name for kind in KINDS)
+
+_RESTART_MS: Final = 2_500
+_SPAN_MS: Final = 6_000
+
+
+class Nemesis:
+    """Injects faults into a cluster.  ``counts`` says how often each kind happened."""
+
+    def __init__(
+        self, cluster: Cluster, monitor: ClusterMonitor, prng: Prng, enabled: list[str], mean_gap_ms: int
+    ) -> None:
+        self.cluster = cluster
+        self.monitor = monitor
+        # Each fault has its own stream, so that leaving one out (``skip``) changes no other.
+        self.prng = prng
+        self.enabled = enabled
+        self.mean_gap_ms = mean_gap_ms
+        self.skip: dict[int, None] = {}
+        # (number, simulated us, kind) of every fault that happened.
+        self.injected: list[tuple[int, int, str]] = []
+        self._root = prng
+        self._gaps = prng.split("gaps")
+        self._number = 0
+        self.counts: dict[str, int] = {}
+        self.active = False
+        # What is to be undone when the faults end.
+        self._undo: dict[int, Callable[[], None]] = {}
+        self._undo_number = 0
+        # Machines that are down and have their restart coming.
+        self._waiting: dict[int, None] = {}
+        self._actions: dict[str, Callable[[], bool]] = {
+            "delay": self._delay,
+            "client delay": self._client_delay,
+            "loss": self._loss,
+            "clog": self._clog,
+            "swizzle clog": self._swizzle_clog,
+            "cut": self._cut,
+            "one-way partition": self._one_way,
+            "partition": self._partition,
+            "isolate leader": self._isolate_leader,
+            "flapping": self._flapping,
+            "client partition": self._client_partition,
+            "kill": self._kill,
+            "kill leader": self._kill_leader,
+            "power cut": self._power_cut,
+            "power cut of all": self._power_cut_of_all,
+            "crash loop": self._crash_loop,
+            "pause": self._pause,
+            "slow node": self._slow_node,
+            "clock step": self._clock_step,
+            "clock rate": self._clock_rate,
+            "slow disk": self._slow_disk,
+            "stuck fsync": self._stuck_fsync,
+            "write error": self._write_error,
+            "fsync error": self._fsync_error,
+            "short write": self._short_write,
+            "disk full": self._disk_full,
+            "bit flip": self._bit_flip,
+            "lost entry": self._lost_entry,
+            "reformat": self._reformat,
+            "purge": self._purge,
+            "clients move": self._clients_move,
+            "clients die": self._clients_die,
+            "client freeze": self._client_freeze,
+        }
+        assert set(self._actions) == set(KIND_NAMES)
+
+    # Running.
+
+    def start(self) -> None:
+        """Faults begin."""
+        self.active = True
+        self._schedule()
+
+    def _schedule(self) -> None:
+        delay = 1 + int(self._gaps.spread(self.mean_gap_ms * US_PER_MS))
+        self.cluster.scheduler.after(delay, self._next, None)
+
+    def _next(self, _: object) -> None:
+        if not self.active:
+            return
+        self._revive()
+        if self.enabled:
+            self._number += 1
+            self.prng = self._root.split(str(self._number))
+            name = self.prng.pick(self.enabled)
+            if self._number not in self.skip:
+                self.inject(name)
+        self._schedule()
+
+    def inject(self, name: str) -> bool:
+        """One fault of this kind; False if nothing suits it now."""
+        self.cluster.say(f"fault {self._number}: {name}")
+        if self._actions[name]():
+            self.counts[name] = self.counts.get(name, 0) + 1
+            self.injected.append((self._number, self.cluster.scheduler.now_us, name))
+            return True
+        return False
+
+    def stop(self) -> None:
+        """Faults end: links heal, machines run on their own, everybody is started."""
+        self.active = False
+        for undo in list(self._undo.values()):
+            undo()
+        self._undo.clear()
+        cluster = self.cluster
+        cluster.network.heal()
+        cluster.network.loss_chance = 0.0
+        for machine in cluster.machines.values():
+            machine.resume()
+            machine.slowness = 1
+            machine.set_rate(0)
+            machine.disk.capacity_bytes = 0
+        self._revive()
+
+    def _revive(self) -> None:
+        """Starts machines that are down for no reason any more; an operator replaces refused data."""
+        for machine in self.cluster.machines.values():
+            if machine.process is None and machine.sid not in self._waiting and machine.lives > 0:
+                self._restart(machine)
+
+    # Helpers.
+
+    def _later(self, ms: int, undo: Callable[[], None]) -> None:
+        """Undoes a fault after ``ms``, or when the faults end."""
+        self._undo_number += 1
+        number = self._undo_number
+        self._undo[number] = undo
+        self.cluster.scheduler.after(ms * US_PER_MS, self._undo_now, number)
+
+    def _undo_now(self, number: int) -> None:
+        undo = self._undo.pop(number, None)
+        if undo is not None:
+            undo()
+
+    def _span_ms(self) -> int:
+        return 50 + self.prng.below(_SPAN_MS)
+
+    def _sids(self) -> list[int]:
+        return list(self.cluster.machines)
+
+    def _machine(self) -> Machine:
+        return self.cluster.machines[self.prng.pick(self._sids())]
+
+    def _up(self) -> list[Machine]:
+        return [machine for machine in self.cluster.machines.values() if machine.is_up()]
+
+    def _some_up(self) -> Machine | None:
+        up = self._up()
+        return self.prng.pick(up) if up else None
+
+    def _leader(self) -> Machine | None:
+        for machine in self._up():
+            process = machine.process
+            if process is not None and process.server.role.name() == "leader":
+                return machine
+        return None
+
+    def _pair(self) -> tuple[int, int]:
+        first, second = self.prng.sample(self._sids(), 2)
+        return first, second
+
+    def _client_hosts(self) -> list[int]:
+        return [client.host for client in self.cluster.clients]
+
+    # Links.
+
+    def _delay(self) -> bool:
+        source, target = self._pair()
+        network = self.cluster.network
+        network.slow_pair(source, target, 1 + self.prng.below(300_000))
+        self._later(self._span_ms(), lambda: network.slow_pair(source, target, 0))
+        return True
+
+    def _client_delay(self) -> bool:
+        sid = self.prng.pick(self._sids())
+        network = self.cluster.network
+        extra = 1 + self.prng.below(300_000)
+        outward = self.prng.chance(0.5)
+        pairs = [(sid, host) if outward else (host, sid) for host in self._client_hosts()]
+        for source, target in pairs:
+            network.slow_pair(source, target, extra)
+
+        def undo() -> None:
+            for source, target in pairs:
+                network.slow_pair(source, target, 0)
+
+        self._later(self._span_ms(), undo)
+        return True
+
+    def _loss(self) -> bool:
+        network = self.cluster.network
+        network.loss_chance = self.prng.log_between(0.002, 0.3)
+
+        def undo() -> None:
+            network.loss_chance = 0.0
+
+        self._later(self._span_ms(), undo)
+        return True
+
+    def _clog(self) -> bool:
+        source, target = self._pair()
+        until = self.cluster.scheduler.now_us + self._span_ms() * US_PER_MS // 2
+        self.cluster.network.clog(source, target, until)
+        return True
+
+    def _swizzle_clog(self) -> bool:
+        now = self.cluster.scheduler.now_us
+        network = self.cluster.network
+        chosen = self.prng.sample(self._sids(), 1 + self.prng.below(len(self._sids())))
+        for sid in chosen:
+            until = now + self.prng.below(4_000_000)
+            for other in self._sids():
+                if other != sid:
+                    network.clog(sid, other, until)
+                    network.clog(other, sid, until)
+        return True
+
+    def _cut(self) -> bool:
+        open_now = self.cluster.network.connections()
+        if not open_now:
+            return False
+        for end in self.prng.sample(open_now, 1 + self.prng.below(3)):
+            self.cluster.network.cut_connection(end)
+        return True
+
+    def _block(self, pairs: list[tuple[int, int]]) -> None:
+        network = self.cluster.network
+        for source, target in pairs:
+            network.block(source, target)
+
+        def undo() -> None:
+            for source, target in pairs:
+                network.unblock(source, target)
+
+        self._later(self._span_ms(), undo)
+
+    def _one_way(self) -> bool:
+        self._block([self._pair()])
+        return True
+
+    def _partition(self) -> bool:
+        sids = self.prng.shuffled(self._sids())
+        if len(sids) < 2:
+            return False
+        cut = 1 + self.prng.below(len(sids) - 1)
+        part, rest = sids[:cut], sids[cut:]
+        pairs = [(a, b) for a in part for b in rest]
+        self._block(pairs + [(b, a) for a, b in pairs])
+        return True
+
+    def _isolate_leader(self) -> bool:
+        leader = self._leader()
+        if leader is None:
+            return False
+        others = [sid for sid in self._sids() if sid != leader.sid]
+        outward = [(leader.sid, sid) for sid in others]
+        inward = [(sid, leader.sid) for sid in others]
+        self._block(self.prng.pick([outward, inward, outward + inward]))
+        return True
+
+    def _flapping(self) -> bool:
+        source, target = self._pair()
+        network = self.cluster.network
+        for i in range(2 + self.prng.below(6)):
+            start = i * 400 + self.prng.below(300)
+            self.cluster.scheduler.after(
+                start * US_PER_MS, self._flap, (source, target, 50 + self.prng.below(300))
+            )
+        network.count("flaps")
+        return True
+
+    def _flap(self, what: tuple[int, int, int]) -> None:
+        if self.active:
+            source, target, ms = what
+            network = self.cluster.network
+            network.block(source, target)
+            self._later(ms, lambda: network.unblock(source, target))
+
+    def _client_partition(self) -> bool:
+        sid = self.prng.pick(self._sids())
+        hosts = self._client_hosts()
+        self._block([(sid, host) for host in hosts] + [(host, sid) for host in hosts])
+        return True
+
+    # Processes.
+
+    def _restart(self, machine: Machine) -> None:
+        """Starts a machine; refused data is replaced once that is safe."""
+        self._waiting.pop(machine.sid, None)
+        if machine.process is not None:
+            return
+        if machine.start():
+            return
+        if machine.refusal and self.is_safe_to_lose(machine.sid):
+            self._wipe(machine)
+            machine.start()
+
+    def _restart_later(self, machine: Machine) -> None:
+        if self.prng.chance(0.1):
+            machine.cut_recovery_at = self.prng.below(20)
+        self._waiting[machine.sid] = None
+        self._later(1 + self.prng.below(_RESTART_MS), lambda: self._restart(machine))
+
+    def _kill(self) -> bool:
+        machine = self._some_up()
+        if machine is None:
+            return False
+        machine.kill()
+        self._restart_later(machine)
+        return True
+
+    def _kill_leader(self) -> bool:
+        leader = self._leader()
+        if leader is None:
+            return False
+        leader.kill()
+        self._restart_later(leader)
+        return True
+
+    def _power_cut(self) -> bool:
+        machine = self._some_up()
+        if machine is None:
+            return False
+        machine.cut_power(self.prng.chance(0.3))
+        self._restart_later(machine)
+        return True
+
+    def _power_cut_of_all(self) -> bool:
+        up = self._up()
+        scatter = self.prng.chance(0.3)
+        for machine in up:
+            machine.cut_power(scatter)
+            self._restart_later(machine)
+        return bool(up)
+
+    def _crash_loop(self) -> bool:
+        machine = self._some_up()
+        if machine is None:
+            return False
+        for _ in range(2 + self.prng.below(3)):
+            if self.prng.chance(0.5):
+                machine.kill()
+            else:
+                machine.cut_power(self.prng.chance(0.3))
+            machine.cut_recovery_at = self.prng.below(12)
+            machine.start()
+            if machine.process is not None:
+                break
+        self._restart_later(machine)
+        return True
+
+    def _pause(self) -> bool:
+        machine = self._some_up()
+        if machine is None:
+            return False
+        machine.pause()
+        self._later(self._span_ms(), machine.resume)
+        return True
+
+    def _slow_node(self) -> bool:
+        machine = self._machine()
+        machine.slowness = 10
+
+        def undo() -> None:
+            machine.slowness = 1
+
+        self._later(self._span_ms(), undo)
+        return True
+
+    def _clock_step(self) -> bool:
+        size = int(self.prng.log_between(1, 3_600_000))
+        self._machine().step_wall(size if self.prng.chance(0.5) else -size)
+        return True
+
+    def _clock_rate(self) -> bool:
+        machine = self._machine()
+        machine.set_rate(self.prng.between(-50_000, 50_000))
+        self._later(self._span_ms() * 2, lambda: machine.set_rate(0))
+        return True
+
+    # Disks.
+
+    def _slow_disk(self) -> bool:
+        machine = self._machine()
+        before = machine.fsync_jitter_us
+        machine.fsync_jitter_us = int(self.prng.log_between(2_000, 1_000_000))
+
+        def undo() -> None:
+            machine.fsync_jitter_us = before
+
+        self._later(self._span_ms(), undo)
+        return True
+
+    def _inject(self, operation: str, kind: str) -> bool:
+        machine = self._some_up()
+        if machine is None:
+            return False
+        if kind != SLOW:
+            self.monitor.promise(machine.sid).may_stop = True
+        machine.disk.inject(operation, kind, skip=self.prng.below(5))
+        self._later(_SPAN_MS, machine.disk.clear_faults)
+        return True
+
+    def _stuck_fsync(self) -> bool:
+        for machine in self.cluster.machines.values():
+            machine.disk.slow_ms = 200 + self.prng.below(8_000)
+        return self._inject("sync", SLOW)
+
+    def _write_error(self) -> bool:
+        return self._inject("write", EIO)
+
+    def _fsync_error(self) -> bool:
+        return self._inject("sync", EIO)
+
+    def _short_write(self) -> bool:
+        return self._inject("write", SHORT)
+
+    def _disk_full(self) -> bool:
+        return self._inject(self.prng.pick(["write", "create", "preallocate"]), ENOSPC)
+
+    # Data.
+
+    def is_safe_to_lose(self, sid: int) -> bool:
+        """Whether every promise of ``sid`` is also kept by a majority of the other voters."""
+        voters = self.cluster.voters()
+        if sid not in voters:
+            return True
+        lost = self.monitor.promise(sid)
+        least = max(lost.zxid, self.monitor.head())
+        keepers = 0
+        for other in voters:
+            promise = self.monitor.promise(other)
+            if other == sid or promise.damaged:
+                continue
+            if promise.zxid >= least and promise.accepted_epoch >= lost.accepted_epoch:
+                keepers += 1
+        needed = len(voters) - 1 if self.cluster.shape.groups else len(voters) // 2 + 1
+        return keepers >= needed
+
+    def _victim(self) -> Machine | None:
+        """A machine that may lose data now; it is brought down for that."""
+        for sid in self.prng.shuffled(self._sids()):
+            if self.cluster.machines[sid].lives > 0 and self.is_safe_to_lose(sid):
+                machine = self.cluster.machines[sid]
+                machine.kill()
+                self.monitor.promise(sid).damaged = True
+                return machine
+        return None
+
+    def _files(self, machine: Machine) -> list[str]:
+        names = machine.disk.list(VERSION_FOLDER)
+        paths = [f"{VERSION_FOLDER}/{name}" for name in names]
+        return [path for path in paths if machine.disk.exists(path) and machine.disk.size(path) > 0]
+
+    def _bit_flip(self) -> bool:
+        machine = self._victim()
+        if machine is None:
+            return False
+        for _ in range(1 + self.prng.below(3)):
+            files = self._files(machine)
+            if files:
+                path = self.prng.pick(files)
+                offset = self.prng.below(machine.disk.size(path))
+                machine.disk.flip(path, offset, 1 << self.prng.below(8))
+        self._restart(machine)
+        return True
+
+    def _lost_entry(self) -> bool:
+        machine = self._victim()
+        if machine is None:
+            return False
+        files = self._files(machine)
+        if files:
+            machine.disk.lose_entry(self.prng.pick(files))
+        self._restart(machine)
+        return True
+
+    def _wipe(self, machine: Machine) -> None:
+        machine.disk.wipe()
+        promise = self.monitor.promise(machine.sid)
+        promise.forget()
+        promise.damaged = True
+
+    def _reformat(self) -> bool:
+        machine = self._victim()
+        if machine is None:
+            return False
+        self._wipe(machine)
+        self._restart_later(machine)
+        return True
+
+    def _purge(self) -> bool:
+        machine = self._some_up()
+        if machine is None or machine.process is None:
+            return False
+        try:
+            machine.process.store.purge(3)
+        except (OSError, StorageError):
+            return False
+        return True
+
+    # Clients.
+
+    def _clients_move(self) -> bool:
+        sid = self.prng.pick(self._sids())
+        moved = False
+        for client in self.cluster.clients:
+            if client.server == sid and client.is_connected():
+                client.move()
+                moved = True
+        return moved
+
+    def _clients_die(self) -> bool:
+        chosen = [client for client in self.cluster.clients if self.prng.chance(0.5)]
+        for client in chosen:
+            client.forget_session()
+        return bool(chosen)
+
+    def _client_freeze(self) -> bool:
+        client = self.prng.pick(self.cluster.clients)
+        hosts = self._sids()
+        self._block([(client.host, sid) for sid in hosts])
+        return True
