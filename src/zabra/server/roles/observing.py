@@ -1,10 +1,13 @@
 """Observing: hears what is committed (INFORM), applies and publishes it; never votes, never acks."""
 
+from mypy_extensions import i64
+
 from zabra.proto import codes
 from zabra.proto.packets import decode_inform_and_activate, describe_packet
 from zabra.proto.records import QuorumPacket
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.server.roles.learning import Learning
+from zabra.server.views import RoleView
 from zabra.zab.zxid import follows
 
 
@@ -13,6 +16,10 @@ class Observing(Learning):
 
     def name(self) -> str:
         return "observer"
+
+    def describe(self, view: RoleView) -> None:
+        super().describe(view)
+        view.observer_master_id = self.leader_sid
 
     def broadcast_packet(self, p: QuorumPacket) -> None:
         kind = p.type
@@ -38,6 +45,9 @@ class Observing(Learning):
         if not follows(last, zxid) and last & 0xFFFFFFFF != 0:
             self.end(f"INFORM 0x{zxid:x} does not follow 0x{last:x}")
             return
+        host = self.host
+        host.metrics.learner_commit_received_count.add(1)
+        host.stats.aged(host.metrics.commit_propagation_latency, entry, host.wall_ms)
         self.log(entry)
         self.commit_entry(entry)
 
@@ -45,7 +55,7 @@ class Observing(Learning):
         # Only right after synchronisation: what was proposed and committed meanwhile.
         self.pending.append(entry)
 
-    def commit(self, zxid: int) -> None:
+    def commit(self, zxid: i64) -> None:
         entry = self.pending.popleft()
         assert entry.header.zxid == zxid, "LearnerSync keeps commits in order"
         self.inform(entry)
