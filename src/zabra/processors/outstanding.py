@@ -176,13 +176,16 @@ class OutstandingChanges:
             else:
                 self._records[undo.path] = undo.before
 
-    def forget(self, zxid: i64) -> None:
-        """Drops the records of every txn up to ``zxid``: the tree has them now."""
+    def forget(self, zxid: i64) -> i64:
+        """Drops the records of every txn up to ``zxid``, the tree has them now; returns how many."""
         queue = self._queue
+        count: i64 = 0
         while queue and queue[0].zxid <= zxid:
             record = queue.popleft()
+            count += 1
             if self._records.get(record.path) is record:
                 del self._records[record.path]
+        return count
 
     def clear(self) -> None:
         """Forgets everything (leadership is over; none of it will commit through us)."""

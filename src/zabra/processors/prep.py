@@ -5,12 +5,13 @@ request becomes an error txn and takes a zxid like any other: that is how the re
 learner whose client waits for it.  Source: upstream ``PrepRequestProcessor``.
 """
 
-from typing import Final
+from typing import Final, NoReturn
 
 from mypy_extensions import i64
 
 from zabra.auth.registry import Providers
 from zabra.jute.primitives import JuteError
+from zabra.metrics import Metrics
 from zabra.processors.context import Rules
 from zabra.processors.outstanding import ChangeRecord, OutstandingChanges, find_record
 from zabra.proto import codes
@@ -21,6 +22,7 @@ from zabra.proto.txn import DIGEST_VERSION, TxnEntry, TxnRecord, encode_txn
 from zabra.sessions.session_id import signed64
 from zabra.sessions.tracker import SessionTracker
 from zabra.tree.datatree import DataTree
+from zabra.tree.paths import top_namespace
 
 COUNTER_MASK: Final = 0xFFFFFFFF
 
@@ -39,6 +41,7 @@ class Prep:
     __slots__ = (
         "digest",
         "last_zxid",
+        "metrics",
         "monotonic_ms",
         "now_ms",
         "ops",
@@ -58,12 +61,14 @@ class Prep:
         rules: Rules,
         ops: PrepareRecord,
         last_zxid: i64,
+        metrics: Metrics | None = None,
     ) -> None:
         self.tree: DataTree = tree
         self.sessions: SessionTracker = sessions
         self.providers: Providers = providers
         self.rules: Rules = rules
         self.ops: PrepareRecord = ops
+        self.metrics: Metrics | None = metrics
         self.outstanding: OutstandingChanges = OutstandingChanges()
         self.last_zxid: i64 = last_zxid
         # Of the request being prepared: its zxid and its time (wall clock, ms).
@@ -86,6 +91,8 @@ class Prep:
         """
         self.zxid = self.last_zxid + 1
         self.now_ms = now_ms
+        if self.metrics is not None:
+            self.metrics.prep_processor_request_queued.value += 1
         kind = request.op
         record: TxnRecord
         try:
@@ -133,7 +140,18 @@ class Prep:
             record.digest = after
             self.digest = signed64(self.digest - before + after)
         self.outstanding.put(record)
+        if self.metrics is not None:
+            self.metrics.outstanding_changes_queued.value += 1
 
     def applied(self, zxid: i64) -> None:
         """The tree has everything up to ``zxid``: forget those changes."""
-        self.outstanding.forget(zxid)
+        count = self.outstanding.forget(zxid)
+        if self.metrics is not None:
+            self.metrics.outstanding_changes_removed.value += count
+
+    def refuse_for_quota(self, path: str) -> NoReturn:
+        """Raises QUOTAEXCEEDED."""
+        namespace = top_namespace(path)
+        if namespace and self.metrics is not None:
+            self.metrics.quota_exceeded_error_per_namespace.add(namespace, 1)
+        raise KeeperError(codes.ERR_QUOTA_EXCEEDED, path)

@@ -138,7 +138,7 @@ def check_create_quota(prep: Prep, path: str, data: bytes | None) -> None:
     if prep.rules.enforce_quota:
         size = 0 if data is None else len(data)
         if prep.tree.quota.violates(path, size, 1):
-            raise KeeperError(codes.ERR_QUOTA_EXCEEDED, path)
+            prep.refuse_for_quota(path)
 
 
 def create_txn(args: CreateArgs, path: str, acl: list[ACL], parent_cversion: i64) -> TxnRecord:
@@ -302,7 +302,7 @@ class SetData(Operation):
         old = 0 if before is None else len(before)
         new = 0 if data is None else len(data)
         if prep.tree.quota.violates(node.path, new - old, 0):
-            raise KeeperError(codes.ERR_QUOTA_EXCEEDED, node.path)
+            prep.refuse_for_quota(node.path)
 
     def reply(self, tree: DataTree, result: TxnResult, w: Writer) -> None:
         result.encode_stat(w)

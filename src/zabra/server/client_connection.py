@@ -31,6 +31,7 @@ class ClientConnection:
         "context",
         "created_ms",
         "dirty",
+        "established_ms",
         "inbuf",
         "is_local",
         "is_secure",
@@ -63,6 +64,8 @@ class ClientConnection:
         self.peer_host: str = peer_host
         self.peer_port: i64 = peer_port
         self.created_ms: i64 = now_ms
+        # The same by the wall clock, for people.
+        self.established_ms: i64 = 0
         self.context: ReadContext = context
         self.state: i64 = CONN_NEW
         self.session_id: i64 = 0

@@ -70,6 +70,8 @@ class Host:
         # Txns and bytes appended since the log was last rolled.
         self.appended_count: i64 = 0
         self.appended_bytes: i64 = 0
+        # Since when clients have not been served, -1 while they are.
+        self.unavailable_since_ms: i64 = now_ms
         # Txns handed to the disk and not known to be durable.
         self.unsynced_count: i64 = 0
 
@@ -184,6 +186,22 @@ class Host:
     def close_conn(self, conn_id: i64) -> None:
         """Closes a connection to another server, behind what was sent to it."""
         self.out.closes.append(conn_id)
+
+    # --- availability -----------------------------------------------------------------------------------
+
+    def note_unavailable(self) -> None:
+        """No leader is known, and so nobody is served."""
+        if self.unavailable_since_ms < 0:
+            self.unavailable_since_ms = self.now_ms
+
+    def note_available(self, leads: bool) -> None:
+        """Clients are served (again)."""
+        if self.unavailable_since_ms >= 0:
+            took_ms = self.now_ms - self.unavailable_since_ms
+            self.unavailable_since_ms = -1
+            self.metrics.unavailable_time.add(took_ms)
+            if leads:
+                self.metrics.leader_unavailable_time.add(took_ms)
 
     # --- the rest -------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from zabra.proto import codes
 from zabra.proto.packets import PacketBuffer, describe_packet, encode_packet
 from zabra.proto.records import QuorumPacket
 from zabra.server.host import Host
+from zabra.server.views import LearnerView
 from zabra.tree.snapshot_walk import SnapshotWalk
 
 # Where the connection stands.
@@ -80,6 +81,7 @@ class LearnerHandler:
         "packets_sent",
         "peer_host",
         "peer_port",
+        "requests",
         "sid",
         "state",
         "sync_kind",
@@ -121,6 +123,27 @@ class LearnerHandler:
         self.unacked_ms: i64 = 0
         self.packets_received: i64 = 0
         self.packets_sent: i64 = 0
+        self.requests: i64 = 0
+
+    def describe(self) -> LearnerView:
+        """What an operator may see of it."""
+        host = self.host
+        view = LearnerView(
+            self.sid, f"{self.peer_host}:{self.peer_port}", host.wall_ms - (host.now_ms - self.connected_ms)
+        )
+        view.queued_packets = len(self.backlog)
+        view.queued_bytes = self.backlog_bytes
+        view.packets_received = self.packets_received
+        view.packets_sent = self.packets_sent
+        view.requests = self.requests
+        view.last_zxid = self.last_zxid
+        return view
+
+    def reset_stats(self) -> None:
+        """Forgets what was counted."""
+        self.packets_received = 0
+        self.packets_sent = 0
+        self.requests = 0
 
     # --- out ------------------------------------------------------------------------------------------------
 
@@ -217,6 +240,9 @@ class LearnerHandler:
                 self.master.ack_epoch(self, p)
             else:
                 self.close(f"unexpected in DISCOVERY: {describe_packet(p)}")
+        elif kind == codes.PACKET_REQUEST and self.state == BROADCAST:
+            self.requests += 1
+            self.master.learner_packet(self, p)
         elif kind == codes.PACKET_ACK:
             self.master.acked(self, p.zxid)
         elif self.state == SYNCHRONIZATION:

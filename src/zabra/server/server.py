@@ -125,6 +125,8 @@ class Server(Host):
         """No leader is known."""
         peer = self.peer
         assert peer is not None
+        self.metrics.looking_count.add(1)
+        self.note_unavailable()
         looking = Looking(self, peer, unfinished, must_reload, delay_ms)
         self.looking = looking
         self.set_role(looking)
@@ -165,6 +167,8 @@ class Server(Host):
         outcome = peer.outcome
         assert outcome is not None
         peer.outcome = None
+        if self.looking is not None:
+            self.metrics.election_time.add(self.now_ms - self.looking.began_ms)
         self.looking = None
         leader = outcome.vote.leader
         if outcome.state == LEADING:
@@ -432,6 +436,7 @@ class Server(Host):
     def reset_stats(self) -> None:
         """The ``srst`` command."""
         self.stats.reset()
+        self.role.reset_stats()
 
     def reset_connection_stats(self) -> None:
         """The ``crst`` command."""

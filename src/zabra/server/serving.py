@@ -104,6 +104,7 @@ class Serving:
         context = ReadContext(self.host.tree, self.host.providers, conn_id)
         context.ids.append(Id("ip", peer_host))
         conn = ClientConnection(conn_id, peer_host, peer_port, self.host.now_ms, context)
+        conn.established_ms = self.host.wall_ms
         self.connections[conn_id] = conn
         self.sessionless[conn_id] = conn
 

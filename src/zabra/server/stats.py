@@ -9,12 +9,13 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from zabra.metrics import Counter, Metrics, Summary
+from zabra.metrics import Counter, Metrics, PercentileSummary, Summary
 from zabra.proto import codes
 from zabra.proto.records import CloseSessionTxn
 from zabra.proto.txn import TxnEntry
 from zabra.server.views import SizeStats
 from zabra.tree.datatree import TxnResult
+from zabra.tree.paths import top_namespace
 from zabra.tree.watches import NO_ZXID, FiredWatch
 
 # Opcodes run from -11 to 107.
@@ -177,10 +178,8 @@ class ServerStats:
         """A committed txn was applied."""
         self._turn_commits += 1
         metrics = self.metrics
-        header = entry.header
-        age_ms = wall_ms - header.time
-        if age_ms >= 0:
-            metrics.propagation_latency.add(age_ms)
+        metrics.request_commit_queued.value += 1
+        self.aged(metrics.propagation_latency, entry, wall_ms)
         parts = result.results
         if parts is not None:
             for part in parts:
@@ -225,6 +224,12 @@ class ServerStats:
                 metrics.node_changed_watch_count.add(count)
             elif kind == codes.EVENT_NODE_CHILDREN_CHANGED:
                 metrics.node_children_watch_count.add(count)
+
+    def aged(self, summary: PercentileSummary, entry: TxnEntry, wall_ms: i64) -> None:
+        """How old a txn is by the leader's clock; a clock that is behind says nothing."""
+        age_ms = wall_ms - entry.header.time
+        if age_ms >= 0:
+            summary.add(age_ms)
 
     # --- bytes ----------------------------------------------------------------------------------------
 
@@ -292,9 +297,3 @@ def op_accounts(metrics: Metrics) -> list[OpAccount]:
         counter = counter_of(metrics, op)
         out.append(other if counter is None else OpAccount(counter, op in _READS_OF_NODES))
     return out
-
-
-def top_namespace(path: str) -> str:
-    """The name of the top-level node of ``path``; empty for the root."""
-    end = path.find("/", 1)
-    return path[1:] if end < 0 else path[1:end]

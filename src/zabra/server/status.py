@@ -108,7 +108,7 @@ class ConnectionView:
         self.sent: i64 = conn.sent
         self.session_id: i64 = conn.session_id
         self.last_op: str = OP_WORDS.get(conn.last_op, NO_OP_WORD)
-        self.established_ms: i64 = host.wall_ms - (host.now_ms - conn.created_ms)
+        self.established_ms: i64 = conn.established_ms
         self.timeout_ms: i64 = conn.timeout_ms
         self.last_cxid: i64 = conn.last_cxid
         self.last_zxid: i64 = conn.last_zxid

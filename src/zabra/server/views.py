@@ -9,6 +9,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from zabra.config.ensemble import EnsembleConfig
+from zabra.zab.phases import ELECTION, SERVER_STATES, SYNC_MODES, SYNC_NONE, ZAB_STATES
 
 # Parts of a view that cost more than a few counters; a picture holds those it was asked for.
 PART_CONNECTIONS: Final = 1  # every client connection (cons, stat)
@@ -134,6 +135,25 @@ class QuorumView:
         # The server that leads, and its host; -1 and "" while nobody does.
         self.leader_id: i64 = -1
         self.leader_address: str = ""
+
+    def led_by(self, sid: i64) -> None:
+        """Notes who leads."""
+        self.leader_id = sid
+        server = self.config.servers.get(sid)
+        if server is not None:
+            self.leader_address = server.addresses[0][0]
+
+
+def quorum_view(config: EnsembleConfig, state: i64, zab_state: i64, sync_mode: i64) -> QuorumView:
+    """A view with the words for the states of ``zab.phases``."""
+    view = QuorumView(config)
+    view.zab_state = ZAB_STATES[zab_state].lower()
+    view.peer_state = SERVER_STATES[state].lower()
+    if zab_state != ELECTION:
+        view.peer_state += f" - {view.zab_state}"
+    if sync_mode != SYNC_NONE:
+        view.peer_state += f" - {SYNC_MODES[sync_mode].lower()}"
+    return view
 
 
 class RoleView:

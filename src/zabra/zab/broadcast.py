@@ -190,6 +190,10 @@ class Broadcast:
         self._pending_syncs.setdefault(self.last_proposed, []).append(learner)
         return False
 
+    def pending_syncs(self) -> int:
+        """How many syncs wait for a commit."""
+        return sum([len(waiting) for waiting in self._pending_syncs.values()])
+
     def take_syncs(self, zxid: i64) -> list[int]:
         """The syncs that were waiting for the commit of ``zxid``, in order."""
         if not self._pending_syncs:

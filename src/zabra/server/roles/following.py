@@ -12,6 +12,7 @@ from zabra.server.host import Host
 from zabra.server.peer import Peer
 from zabra.server.roles.learning import Learning
 from zabra.server.serving import Serving
+from zabra.server.views import RoleView
 from zabra.zab.zxid import follows
 
 
@@ -26,12 +27,19 @@ class Following(Learning):
     def name(self) -> str:
         return "follower"
 
+    def describe(self, view: RoleView) -> None:
+        super().describe(view)
+        view.synced_observers = 0
+
     def propose(self, entry: TxnEntry) -> None:
         zxid = entry.header.zxid
         last = self.host.last_logged_zxid
         if not follows(last, zxid):
             self.end(f"proposal 0x{zxid:x} does not follow 0x{last:x}")
             return
+        host = self.host
+        host.metrics.learner_proposal_received_count.add(1)
+        host.stats.aged(host.metrics.proposal_latency, entry, host.wall_ms)
         self.pending.append(entry)
         self.unacked.append(entry)
         self.host.append(entry)
@@ -47,6 +55,9 @@ class Following(Learning):
             pending.appendleft(entry)
             self.end(f"commit of 0x{zxid:x}, but 0x{entry.header.zxid:x} is the next proposal")
             return
+        host = self.host
+        host.metrics.learner_commit_received_count.add(1)
+        host.stats.aged(host.metrics.commit_propagation_latency, entry, host.wall_ms)
         self.commit_entry(entry)
 
     def broadcast_packet(self, p: QuorumPacket) -> None:
@@ -65,5 +76,8 @@ class Following(Learning):
     def log_synced(self, zxid: i64) -> None:
         """ACK exists only now: everything up to ``zxid`` is on this server's disk."""
         unacked = self.unacked
+        host = self.host
         while unacked and unacked[0].header.zxid <= zxid:
-            self.send(codes.PACKET_ACK, unacked.popleft().header.zxid, None)
+            entry = unacked.popleft()
+            host.stats.aged(host.metrics.proposal_ack_creation_latency, entry, host.wall_ms)
+            self.send(codes.PACKET_ACK, entry.header.zxid, None)

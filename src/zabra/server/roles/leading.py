@@ -30,6 +30,8 @@ from zabra.server.peer import Peer
 from zabra.server.roles.proposing import Proposing
 from zabra.server.roles.syncing import LearnerSyncer
 from zabra.server.serving import Serving
+from zabra.server.views import LeaderView, RoleView, SizeStats, quorum_view
+from zabra.zab import phases
 from zabra.zab.broadcast import Broadcast, Proposal
 from zabra.zab.discovery import PROCEED, REFUSE, DiscoveryStep, EpochProposer, StateSummary
 from zabra.zab.quorum import AckSet
@@ -91,9 +93,44 @@ class Leading(Proposing, LearnerMaster):
         self.next_ping_ms: i64 = host.now_ms
         self.next_quorum_check_ms: i64 = host.now_ms
         self.started_ms: i64 = host.now_ms
+        self.established_ms: i64 = -1
+        self.proposal_sizes: SizeStats = SizeStats()
 
     def name(self) -> str:
         return "leader"
+
+    def describe(self, view: RoleView) -> None:
+        super().describe(view)
+        phase = self.state if self.state != LOST else phases.ELECTION
+        quorum = quorum_view(self.peer.config, phases.LEADING, phase, phases.SYNC_NONE)
+        quorum.led_by(self.peer.sid)
+        view.quorum = quorum
+        leader = LeaderView()
+        leader.uptime_ms = self.host.now_ms - self.established_ms if self.established_ms >= 0 else 0
+        leader.learners = len(self.handlers)
+        leader.proposal_sizes = self.proposal_sizes.copy()
+        if self.broadcast is not None:
+            leader.pending_syncs = self.broadcast.pending_syncs()
+        view.synced_observers = 0
+        for handler in self.handlers.values():
+            if not handler.forwarding:
+                continue
+            if handler.is_observer:
+                view.synced_observers += 1
+                view.observers.append(handler.describe())
+            else:
+                leader.synced_followers += 1
+                if not self.peer.is_voter(handler.sid):
+                    leader.synced_non_voting_followers += 1
+        view.leader = leader
+
+    def reset_stats(self) -> None:
+        self.proposal_sizes.reset()
+
+    def reset_observer_stats(self) -> None:
+        for handler in self.handlers.values():
+            if handler.is_observer:
+                handler.reset_stats()
 
     def serves(self) -> bool:
         return self.state == BROADCAST and self.host.settings.leader_serves
@@ -243,7 +280,18 @@ class Leading(Proposing, LearnerMaster):
             handler.unacked_zxid = 0
         broadcast = self.broadcast
         if broadcast is not None:
+            self.note_ack(handler.sid, zxid)
             self.commit_all(broadcast.ack(handler.sid, zxid))
+
+    def note_ack(self, sid: i64, zxid: i64) -> None:
+        """How long this server took to ack, if the txn is not committed yet."""
+        pending = self.pending
+        if pending:
+            place = zxid - pending[0].entry.header.zxid
+            if 0 <= place < len(pending):
+                age_ms = self.host.wall_ms - pending[place].entry.header.time
+                if age_ms >= 0:
+                    self.host.metrics.ack_latency.add(str(sid), age_ms)
 
     def learner_synced(self, handler: LearnerHandler) -> None:
         """NEWLEADER is acked: the learner is told to serve as soon as the leader does."""
@@ -274,6 +322,8 @@ class Leading(Proposing, LearnerMaster):
             if handler.state == learner_handler.BROADCAST:
                 self.queue(handler, codes.PACKET_UPTODATE, -1, None)
         self.next_quorum_check_ms = host.now_ms + host.settings.tick_ms
+        self.established_ms = host.now_ms
+        host.note_available(True)
         host.info(f"leading in epoch {self.proposer.epoch} after {host.now_ms - self.started_ms} ms")
         self.begin_sessions()
 
@@ -294,6 +344,8 @@ class Leading(Proposing, LearnerMaster):
         assert broadcast is not None
         zxid = entry.header.zxid
         broadcast.propose(zxid, entry.raw)
+        self.host.metrics.proposal_count.add(1)
+        self.proposal_sizes.note(len(entry.raw))
         packet = encode_packet(codes.PACKET_PROPOSAL, zxid, entry.raw)
         for handler in self.handlers.values():
             if handler.forwarding and not handler.is_observer:
@@ -330,6 +382,9 @@ class Leading(Proposing, LearnerMaster):
                 else:
                     handler.send_raw(commit)
                 self.dirty[handler.conn_id] = handler
+            host = self.host
+            host.metrics.commit_count.add(1)
+            host.stats.aged(host.metrics.quorum_ack_latency, self.pending[0].entry, host.wall_ms)
             self.commit_next(zxid)
             self.answer_syncs(zxid)
 
@@ -359,6 +414,7 @@ class Leading(Proposing, LearnerMaster):
             for session_id, timeout_ms in decode_touches(packet.data):
                 self.sessions.touch(session_id, timeout_ms, self.host.now_ms)
         elif kind == codes.PACKET_REVALIDATE:
+            self.host.metrics.revalidate_count.add(1)
             session_id, timeout_ms = decode_revalidate(packet.data)
             valid = self.take_over(session_id, timeout_ms, handler.conn_id)
             data = encode_revalidate_answer(session_id, valid)

@@ -39,8 +39,10 @@ from zabra.server.ready import (
 )
 from zabra.server.roles.role import Role
 from zabra.server.serving import Serving
+from zabra.server.views import RoleView, quorum_view
 from zabra.tree.datatree import DataTree
 from zabra.tree.snapshot_walk import SnapshotWalk, TreeLoader
+from zabra.zab import phases
 from zabra.zab import synchronization as sync
 from zabra.zab.discovery import answer_epoch
 from zabra.zab.synchronization import LearnerSync, SyncCommand
@@ -124,6 +126,7 @@ class Learning(Role):
         self.last_heard_ms: i64 = host.now_ms
         self.buffer: PacketBuffer = PacketBuffer(2 * settings.jute_max_buffer + 1024)
         self.sync: LearnerSync | None = None
+        self.sync_began_ms: i64 = host.now_ms
         self.loader: TreeLoader | None = None
         self.snapshot_read: bool = False
         # Bytes behind the snapshot's stream, until the end mark is complete.
@@ -141,6 +144,20 @@ class Learning(Role):
 
     def serves(self) -> bool:
         return self.state == BROADCAST
+
+    def describe(self, view: RoleView) -> None:
+        phase: i64 = phases.DISCOVERY
+        mode: i64 = phases.SYNC_NONE
+        if self.state == BROADCAST:
+            phase = phases.BROADCAST
+        elif self.state == SYNCHRONIZATION:
+            phase = phases.SYNCHRONIZATION
+            if self.sync is not None:
+                mode = self.sync.mode
+        state = phases.OBSERVING if self.is_observer else phases.FOLLOWING
+        quorum = quorum_view(self.peer.config, state, phase, mode)
+        quorum.led_by(self.leader_sid)
+        view.quorum = quorum
 
     def tree_is_committed(self) -> bool:
         return self.state == BROADCAST
@@ -273,6 +290,7 @@ class Learning(Role):
             self.end(answer.reason)
             return
         self.state = SYNCHRONIZATION
+        self.sync_began_ms = self.host.now_ms
         self.sync = LearnerSync(self.host.tree.last_processed_zxid, p.zxid, self.is_observer)
         if answer.save_accepted_epoch >= 0:
             peer.save_accepted_epoch(answer.save_accepted_epoch, EpochAccepted(self, answer.ack_epoch))
@@ -478,6 +496,10 @@ class Learning(Role):
         assert sync_now is not None
         self.sync = None
         self.state = BROADCAST
+        took_ms = self.host.now_ms - self.sync_began_ms
+        metrics = self.host.metrics
+        (metrics.observer_sync_time if self.is_observer else metrics.follower_sync_time).add(took_ms)
+        self.host.note_available(False)
         self.peer.election.update_election_vote(sync_now.new_leader_zxid >> 32)
         self.host.info(
             f"{self.name()}: synchronised with leader {self.leader_sid} "

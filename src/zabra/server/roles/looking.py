@@ -11,6 +11,8 @@ from zabra.proto.txn import TxnEntry
 from zabra.server.host import Host
 from zabra.server.peer import Peer
 from zabra.server.roles.role import Role
+from zabra.server.views import RoleView, quorum_view
+from zabra.zab.phases import ELECTION, LOOKING, SYNC_NONE
 
 
 class Looking(Role):
@@ -23,12 +25,16 @@ class Looking(Role):
         self.peer: Peer = peer
         self.unfinished_txns: list[TxnEntry] = unfinished
         self.must_reload: bool = must_reload
+        self.began_ms: i64 = host.now_ms
         self.not_before_ms: i64 = host.now_ms + delay_ms
         self.looking: bool = False
         self.reload_asked: bool = False
 
     def name(self) -> str:
         return "looking"
+
+    def describe(self, view: RoleView) -> None:
+        view.quorum = quorum_view(self.peer.config, LOOKING, ELECTION, SYNC_NONE)
 
     def tick(self) -> None:
         self.advance()

@@ -61,7 +61,9 @@ class Proposing(Role):
     def new_prep(self, last_zxid: i64) -> Prep:
         """Prep that counts on from ``last_zxid``."""
         host = self.host
-        return Prep(host.tree, self.sessions, host.providers, rules_of(host.settings), OPS, last_zxid)
+        return Prep(
+            host.tree, self.sessions, host.providers, rules_of(host.settings), OPS, last_zxid, host.metrics
+        )
 
     def begin_sessions(self) -> None:
         """Every session of the tree gets its full timeout again; those that left only ephemerals end."""

@@ -21,6 +21,9 @@ class Role:
     def describe(self, view: RoleView) -> None:
         """Tells what an operator may see of this role; see ``views`` for what there is to fill in."""
 
+    def reset_stats(self) -> None:
+        """Forgets what this role counted (``srst``)."""
+
     def reset_observer_stats(self) -> None:
         """Forgets what was counted for the observers that follow this server."""
 

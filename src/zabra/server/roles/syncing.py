@@ -116,6 +116,8 @@ class LearnerSyncer:
                 handler.close("too many learners are sent a snapshot now")
                 return False
             self.snaps[handler.conn_id] = None
+            host.metrics.inflight_snap_count.add(len(self.snaps))
+            host.metrics.snap_count.add(1)
             self.snap_count += 1
             handler.sync_kind = KIND_SNAP
             handler.send(codes.PACKET_SNAP, host.tree.last_processed_zxid, None)
@@ -126,6 +128,8 @@ class LearnerSyncer:
             handler.close("too many learners are synchronised now")
             return False
         self.diffs[handler.conn_id] = None
+        host.metrics.inflight_diff_count.add(len(self.diffs))
+        host.metrics.diff_count.add(1)
         handler.sync_kind = KIND_DIFF
         if plan.mode == SYNC_TRUNC:
             self.trunc_count += 1
