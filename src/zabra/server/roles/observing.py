@@ -8,7 +8,6 @@ from zabra.proto.records import QuorumPacket
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.server.roles.learning import Learning
 from zabra.server.views import RoleView
-from zabra.server.views import RoleView
 from zabra.zab.zxid import follows
 
 
@@ -17,10 +16,6 @@ class Observing(Learning):
 
     def name(self) -> str:
         return "observer"
-
-    def describe(self, view: RoleView) -> None:
-        super().describe(view)
-        view.observer_master_id = self.leader_sid
 
     def describe(self, view: RoleView) -> None:
         super().describe(view)
@@ -50,9 +45,6 @@ class Observing(Learning):
         if not follows(last, zxid) and last & 0xFFFFFFFF != 0:
             self.end(f"INFORM 0x{zxid:x} does not follow 0x{last:x}")
             return
-        host = self.host
-        host.metrics.learner_commit_received_count.add(1)
-        host.stats.aged(host.metrics.commit_propagation_latency, entry, host.wall_ms)
         host = self.host
         host.metrics.learner_commit_received_count.add(1)
         host.stats.aged(host.metrics.commit_propagation_latency, entry, host.wall_ms)
