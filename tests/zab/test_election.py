@@ -178,6 +178,16 @@ def test_a_later_round_takes_over() -> None:
     assert step.outcome is not None
 
 
+def test_who_was_heard_in_an_earlier_round_was_not_heard() -> None:
+    fle = server(3)
+    fle.start(0, 0, 0)
+    fle.receive(1, looking(1), 0)
+    step = fle.receive(2, looking(3, clock=5), 0)
+    # A quorum with its own vote, but 1 may have grown since.
+    assert step.outcome is None
+    assert fle.next_deadline_ms() == 200
+
+
 def test_a_later_round_with_a_better_vote() -> None:
     fle = server(1)
     fle.start(0, 0, 0)

@@ -140,7 +140,11 @@ def test_memory_may_have_moved_while_the_log_was_read() -> None:
 def test_a_hole_in_memory_is_never_sent() -> None:
     # Upstream ZOOKEEPER-4925.
     assert choose_sync(z("5:1"), z("5:9"), zs("5:1-3 5:7-9"), False, True).mode == SYNC_SNAP
+    assert choose_sync(z("5:3"), z("5:9"), zs("5:1-3 5:7-9"), False, True).mode == SYNC_SNAP
+    assert choose_sync(z("5:5"), z("5:9"), zs("5:1-3 5:7-9"), False, True).mode == SYNC_SNAP
     assert choose_sync(z("5:7"), z("5:9"), zs("5:1-3 5:7-9"), False, True).mode == SYNC_DIFF
+    # Between the log and memory, or in the log.
+    assert choose_from_log(z("5:2"), z("5:9"), zs("5:5-9"), zs("5:1-2 5:4-5"), True).mode == SYNC_SNAP
 
 
 @st.composite

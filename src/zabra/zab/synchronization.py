@@ -85,7 +85,7 @@ def choose_sync(
     if low <= peer <= high:
         walk = _Walk(peer)
         walk.through(committed, high, high)
-        return _from_walk(walk, committed, last_processed)
+        return _from_walk(walk, peer, committed, last_processed)
     if peer < low and log_sync_enabled:
         return SyncPlan(SYNC_READ_LOG, high, peer, "the learner is behind the txns in memory")
     return _snap(last_processed, committed, "no history in common is known")
@@ -119,11 +119,12 @@ def choose_from_log(
     rest = _Walk(walk.queued)
     rest.needs_op = False
     rest.through(committed, high, high)
-    if log_start >= 0 and not _is_gap_free(log, log_start, log_end):
+    if log_start >= 0 and not _is_gap_free(peer, log, log_start, log_end):
         return _snap(last_processed, committed, "a gap in the log")
+    before = walk.queued
     walk.queued = rest.queued
     walk.start = rest.start
-    plan = _from_walk(walk, committed, last_processed)
+    plan = _from_walk(walk, before, committed, last_processed)
     if plan.mode != SYNC_SNAP and log_start >= 0:
         plan.log_start = log_start
         plan.log_end = log_end
@@ -141,21 +142,24 @@ def _snap(last_processed: i64, committed: list[int], why: str) -> SyncPlan:
     return _plan(SYNC_SNAP, last_processed, last_processed, committed, len(committed), why)
 
 
-def _from_walk(walk: "_Walk", committed: list[int], last_processed: i64) -> SyncPlan:
+def _from_walk(walk: "_Walk", before: i64, committed: list[int], last_processed: i64) -> SyncPlan:
     if walk.needs_op:
         return _snap(last_processed, committed, walk.why)
     start: i64 = walk.start if walk.start >= 0 else len(committed)
-    if not _is_gap_free(committed, start, len(committed)):
+    if not _is_gap_free(before, committed, start, len(committed)):
         # Upstream ZOOKEEPER-4925: a hole in memory must never be sent as a history.
         return _snap(last_processed, committed, "a gap in the txns in memory")
     return _plan(walk.mode, walk.op_zxid, walk.queued, committed, start, walk.why)
 
 
-def _is_gap_free(zxids: list[int], start: i64, end: i64) -> bool:
-    index = start + 1
+def _is_gap_free(before: i64, zxids: list[int], start: i64, end: i64) -> bool:
+    last = before
+    index = start
     while index < end:
-        if not follows(zxids[index - 1], zxids[index]):
+        zxid: i64 = zxids[index]
+        if not follows(last, zxid):
             return False
+        last = zxid
         index += 1
     return True
 
@@ -185,28 +189,24 @@ class _Walk:
     def through(self, zxids: list[int], limit: i64, high: i64) -> None:
         """Walks ``zxids`` up to ``limit``; ``high`` is the last committed zxid, which DIFF names."""
         epoch_start = is_epoch_start(self.peer)
-        before: i64 = -1
         for index in range(len(zxids)):
             zxid: i64 = zxids[index]
             if zxid > limit:
                 break
             if zxid < self.peer:
-                before = zxid
                 continue
             if self.needs_op:
                 if zxid == self.peer:
                     self._op(SYNC_DIFF, high, "the learner's last txn is known")
                     continue
-                if epoch_start:
-                    # The learner's last zxid began an epoch: no txn has it, nothing is to be cut.
-                    self._op(SYNC_DIFF, high, "the learner stands at the start of an epoch")
-                elif epoch_of(zxid) != epoch_of(self.peer) or before < 0:
-                    # A learner cannot cut its log across an epoch boundary, where a snapshot may stand.
-                    self.why = "the learner's last txn is unknown, and so is where to cut its log"
+                if not epoch_start:
+                    # Its last txn is none of this history's, which goes on in a later epoch.  (Upstream
+                    # has a TRUNC for one that goes on in the same epoch; without gaps there is none.)  A
+                    # learner cannot cut its log across an epoch boundary, where a snapshot may stand.
+                    self.why = "the learner's last txn is of another history"
                     return
-                else:
-                    self._op(SYNC_TRUNC, before, "the learner's last txn is unknown")
-                    self.queued = before
+                # No txn has the zxid that begins an epoch, so nothing is to be cut.
+                self._op(SYNC_DIFF, high, "the learner stands at the start of an epoch")
             if zxid <= self.queued:
                 continue
             if self.start < 0:
