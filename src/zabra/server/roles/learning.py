@@ -133,6 +133,8 @@ class Learning(Role):
         self.after_snapshot: bytes = b""
         # Txns logged and not committed, in order; of these, how many are acked.
         self.pending: deque[TxnEntry] = deque()
+        # Logged while synchronising, and not applied yet: a leader lost meanwhile leaves them in the log.
+        self.logged_in_sync: list[TxnEntry] = []
         self.out: list[bytes] = []
         self.touched: dict[int, int] = {}
         self.syncs: deque[PendingSync] = deque()
@@ -164,7 +166,7 @@ class Learning(Role):
 
     def unfinished(self) -> list[TxnEntry]:
         """Logged here and not known to be committed, in order."""
-        return list(self.pending)
+        return self.logged_in_sync + list(self.pending)
 
     def end(self, reason: str) -> None:
         """The role is over."""
@@ -326,7 +328,9 @@ class Learning(Role):
             self.truncate(command.zxid)
         elif kind == sync.PERSIST:
             for txn in command.txns:
-                self.log(decode_txn(txn.raw))
+                entry = decode_txn(txn.raw)
+                self.log(entry)
+                self.logged_in_sync.append(entry)
             return True
         elif kind == sync.SAVE_SNAPSHOT:
             self.save_snapshot()
@@ -344,6 +348,7 @@ class Learning(Role):
         elif kind == sync.APPLY:
             for txn in command.txns:
                 self.apply(decode_txn(txn.raw))
+            self.logged_in_sync = []
         elif kind == sync.ACK:
             self.send(codes.PACKET_ACK, command.zxid, None)
             # From now on the leader speaks at least this often.
