@@ -114,6 +114,8 @@ class GetEphemerals(Operation):
 
     def read(self, context: ReadContext, r: Reader, w: Writer) -> None:
         prefix = r.read_ustring()
+        if not prefix.strip():
+            prefix = ""
         w.write_ustrings(context.tree.ephemerals_of(context.session_id, prefix))
 
 

@@ -76,12 +76,22 @@ def parent_for_delete(path: str) -> str:
     return path[:slash] if slash > 0 else "/"
 
 
+# What a create makes.  The operation decides, not the flags: op create with the flags of a container makes an
+# ordinary node, op createContainer makes a container whatever the flags say.
+MAKES_NODE: Final = 0
+MAKES_CONTAINER: Final = 1
+MAKES_TTL_NODE: Final = 2
+
+
 class CreateArgs:
     """What all create-like requests have in common; ``ttl_ms`` is -1 where the op carries none."""
 
-    __slots__ = ("acl", "data", "flags", "path", "ttl_ms")
+    __slots__ = ("acl", "data", "flags", "makes", "path", "ttl_ms")
 
-    def __init__(self, path: str, data: bytes | None, acl: list[ACL], flags: i64, ttl_ms: i64) -> None:
+    def __init__(
+        self, path: str, data: bytes | None, acl: list[ACL], flags: i64, ttl_ms: i64, makes: i64
+    ) -> None:
+        self.makes: i64 = makes
         self.path: str = path
         self.data: bytes | None = data
         self.acl: list[ACL] = acl
@@ -118,19 +128,18 @@ def check_mode(prep: Prep, args: CreateArgs) -> None:
             raise KeeperError(codes.ERR_UNIMPLEMENTED, args.path)
         if args.ttl_ms <= 0 or args.ttl_ms > TTL_MAX_MS:
             raise KeeperError(codes.ERR_BAD_ARGUMENTS, args.path)
-    elif args.ttl_ms != NO_TTL:
+    elif args.ttl_ms != NO_TTL or args.makes == MAKES_TTL_NODE:
+        # Upstream lets a negative ttl with plain flags pass and dies while applying it.
         raise KeeperError(codes.ERR_BAD_ARGUMENTS, args.path)
 
 
 def owner_for(prep: Prep, args: CreateArgs, session_id: i64) -> i64:
     """The ephemeralOwner that encodes the node's kind."""
-    if is_ephemeral_mode(args.flags):
-        return session_id
-    if args.flags == codes.MODE_CONTAINER:
+    if args.makes == MAKES_CONTAINER:
         return CONTAINER_OWNER
-    if is_ttl_mode(args.flags):
+    if args.makes == MAKES_TTL_NODE:
         return ttl_owner(args.ttl_ms)
-    return 0
+    return session_id if is_ephemeral_mode(args.flags) else 0
 
 
 def check_create_quota(prep: Prep, path: str, data: bytes | None) -> None:
@@ -143,9 +152,9 @@ def check_create_quota(prep: Prep, path: str, data: bytes | None) -> None:
 
 def create_txn(args: CreateArgs, path: str, acl: list[ACL], parent_cversion: i64) -> TxnRecord:
     """The record of the node to be made."""
-    if args.flags == codes.MODE_CONTAINER:
+    if args.makes == MAKES_CONTAINER:
         return CreateContainerTxn(path, args.data, acl, parent_cversion)
-    if is_ttl_mode(args.flags):
+    if args.makes == MAKES_TTL_NODE:
         return CreateTTLTxn(path, args.data, acl, parent_cversion, args.ttl_ms)
     return CreateTxn(path, args.data, acl, is_ephemeral_mode(args.flags), parent_cversion)
 
@@ -198,7 +207,8 @@ class Create(Operation):
 
     def prep(self, prep: Prep, request: Request, r: Reader) -> TxnRecord:
         record = CreateRequest.decode(r)
-        args = CreateArgs(record.path, record.data, record.acl, record.flags, NO_TTL)
+        makes = MAKES_CONTAINER if self.code == codes.OP_CREATE_CONTAINER else MAKES_NODE
+        args = CreateArgs(record.path, record.data, record.acl, record.flags, NO_TTL, makes)
         return prep_create(prep, request, args)
 
     def reply(self, tree: DataTree, result: TxnResult, w: Writer) -> None:
@@ -220,11 +230,36 @@ class CreateTTL(Operation):
 
     def prep(self, prep: Prep, request: Request, r: Reader) -> TxnRecord:
         record = CreateTTLRequest.decode(r)
-        args = CreateArgs(record.path, record.data, record.acl, record.flags, record.ttl)
+        args = CreateArgs(record.path, record.data, record.acl, record.flags, record.ttl, MAKES_TTL_NODE)
         return prep_create(prep, request, args)
 
     def reply(self, tree: DataTree, result: TxnResult, w: Writer) -> None:
         write_path_and_stat(result, w)
+
+
+class CreatePart(Create):
+    """A create in a multi: there the flags of a container do make one."""
+
+    def prep(self, prep: Prep, request: Request, r: Reader) -> TxnRecord:
+        record = CreateRequest.decode(r)
+        container = self.code == codes.OP_CREATE_CONTAINER or record.flags == codes.MODE_CONTAINER
+        makes = MAKES_CONTAINER if container else MAKES_NODE
+        args = CreateArgs(record.path, record.data, record.acl, record.flags, NO_TTL, makes)
+        return prep_create(prep, request, args)
+
+
+class CreateTTLPart(CreateTTL):
+    """A createTTL in a multi: with flags that have no ttl it is a create, and the ttl counts for nothing."""
+
+    def prep(self, prep: Prep, request: Request, r: Reader) -> TxnRecord:
+        record = CreateTTLRequest.decode(r)
+        flags = record.flags
+        if is_ttl_mode(flags):
+            args = CreateArgs(record.path, record.data, record.acl, flags, record.ttl, MAKES_TTL_NODE)
+        else:
+            makes = MAKES_CONTAINER if flags == codes.MODE_CONTAINER else MAKES_NODE
+            args = CreateArgs(record.path, record.data, record.acl, flags, NO_TTL, makes)
+        return prep_create(prep, request, args)
 
 
 def remove_from_parent(prep: Prep, parent: ChangeRecord, node: ChangeRecord) -> None:
@@ -406,7 +441,10 @@ class Multi(Operation):
         if op == codes.OP_CREATE_TTL:
             CreateTTLRequest.decode(r)
         elif op == codes.OP_CREATE or op == codes.OP_CREATE2 or op == codes.OP_CREATE_CONTAINER:
-            CreateRequest.decode(r)
+            flags = CreateRequest.decode(r).flags
+            # Upstream finds these while it still decodes, so that the whole multi is malformed.
+            if flags < codes.MODE_PERSISTENT or flags > codes.MODE_CONTAINER:
+                raise JuteError(f"flags {flags} may not stand in a create of a multi")
         elif op == codes.OP_DELETE or op == codes.OP_CHECK:
             DeleteRequest.decode(r)
         elif op == codes.OP_SET_DATA:
@@ -513,9 +551,15 @@ def write_rows() -> list[Operation]:
     set_data = SetData(codes.OP_SET_DATA, "setData", KIND_WRITE)
     check = Check(codes.OP_CHECK, "check", KIND_INTERNAL)
     parts: list[Operation] = [create, create2, container, ttl, delete, set_data, check]
-    by_code: dict[int, Operation] = {}
-    for part in parts:
-        by_code[part.code] = part
+    by_code: dict[int, Operation] = {
+        codes.OP_CREATE: CreatePart(codes.OP_CREATE, "create", KIND_WRITE),
+        codes.OP_CREATE2: CreatePart(codes.OP_CREATE2, "create2", KIND_WRITE),
+        codes.OP_CREATE_CONTAINER: CreatePart(codes.OP_CREATE_CONTAINER, "createContainer", KIND_WRITE),
+        codes.OP_CREATE_TTL: CreateTTLPart(codes.OP_CREATE_TTL, "createTTL", KIND_WRITE),
+        codes.OP_DELETE: delete,
+        codes.OP_SET_DATA: set_data,
+        codes.OP_CHECK: check,
+    }
     rows: list[Operation] = [
         *parts,
         Multi(codes.OP_MULTI, "multi", KIND_WRITE, by_code),
