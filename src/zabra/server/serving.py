@@ -382,6 +382,8 @@ class Serving:
         kind = row.kind
         if op == codes.OP_AUTH:
             self.authenticate(conn, xid, r)
+        elif op == codes.OP_SASL:
+            self.answer_sasl(conn, xid, r)
         elif kind == KIND_READ or kind == KIND_CONNECTION:
             if conn.queue:
                 self.enqueue(conn, self.new_request(conn, xid, op, r.read_rest()))
@@ -419,6 +421,21 @@ class Serving:
         self.stats.packets_sent += 1
         self.mark_dirty(conn)
 
+    def answer_sasl(self, conn: ClientConnection, xid: i64, r: Reader) -> None:
+        """A SASL token where no SASL is configured: upstream answers it with a null token, out of turn."""
+        try:
+            token = r.read_buffer()
+        except JuteError:
+            token = None
+        if token is None:
+            self.close(conn)
+            return
+        mark = conn.begin_reply(xid, 0, codes.OK)
+        conn.out.write_buffer(None)
+        conn.end_reply(mark)
+        self.stats.packets_sent += 1
+        self.mark_dirty(conn)
+
     def is_trusted(self, conn: ClientConnection) -> bool:
         """Whether the connection has an id of one of the schemes that enforce.auth asks for."""
         schemes = self.host.settings.enforce_auth_schemes
@@ -451,6 +468,9 @@ class Serving:
     def answer_read(self, conn: ClientConnection, row: Operation, xid: i64, r: Reader) -> None:
         """Answers a read (or ping) from the tree as it is now."""
         zxid = self.host.tree.last_processed_zxid
+        if row.code == codes.OP_PING:
+            # Whatever xid a ping came with: upstream answers with its own.
+            xid = codes.XID_PING
         body = r.pos
         err: i64 = codes.OK
         if row.fires:
