@@ -158,6 +158,14 @@ def encode_ustring(text: str) -> bytes:
     return "".join(chars).encode("utf-8", "surrogatepass")
 
 
+def hex64(value: int) -> str:
+    """``0x`` and the digits of a 64-bit number, negative ones as unsigned: sessions and zxids for people.
+
+    Takes ``int``, not ``i64``: the mask does not fit a signed word.
+    """
+    return f"0x{value & 0xFFFFFFFFFFFFFFFF:x}"
+
+
 class Writer:
     """Collects the encoding of one message."""
 

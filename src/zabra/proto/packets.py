@@ -12,7 +12,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from zabra.jute.primitives import DEFAULT_LENGTH_LIMIT, EndOfData, JuteError, Reader, Writer
+from zabra.jute.primitives import DEFAULT_LENGTH_LIMIT, EndOfData, JuteError, Reader, Writer, hex64
 from zabra.proto import codes
 from zabra.proto.records import Id, LearnerInfo, QuorumPacket, write_nullable_id_vector
 
@@ -328,4 +328,4 @@ def describe_packet(packet: QuorumPacket) -> str:
     """A packet in one line, for traces and refusals."""
     name = codes.PACKET_NAMES.get(packet.type, f"UNKNOWN({packet.type})")
     size = -1 if packet.data is None else len(packet.data)
-    return f"{name} zxid=0x{packet.zxid & 0xFFFFFFFFFFFFFFFF:x} data={size}"
+    return f"{name} zxid={hex64(packet.zxid)} data={size}"

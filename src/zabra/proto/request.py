@@ -7,6 +7,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from zabra.jute.primitives import hex64
 from zabra.proto.records import Id
 
 # Who forwarded a request to the leader, for the session-moved check (upstream's "owner").
@@ -52,4 +53,4 @@ class Request:
         self.is_local: bool = False
 
     def __repr__(self) -> str:
-        return f"Request(session=0x{self.session_id & 0xFFFFFFFFFFFFFFFF:x}, cxid={self.cxid}, op={self.op})"
+        return f"Request(session={hex64(self.session_id)}, cxid={self.cxid}, op={self.op})"

@@ -7,7 +7,7 @@ from collections import deque
 
 from mypy_extensions import i64
 
-from zabra.jute.primitives import Writer
+from zabra.jute.primitives import Writer, hex64
 from zabra.processors.context import Rules
 from zabra.processors.operation import KIND_SYNC
 from zabra.processors.ops import OPS
@@ -126,7 +126,7 @@ class Proposing(Role):
         host = self.host
         for session_id in self.sessions.expired(host.now_ms):
             host.metrics.stale_sessions_expired.add(1)
-            host.info(f"expiring session 0x{session_id & 0xFFFFFFFFFFFFFFFF:x}")
+            host.info(f"expiring session {hex64(session_id)}")
             self.close_session(session_id)
         host.wake_by(self.sessions.next_expiry_ms())
         for path in self.collector.due():
