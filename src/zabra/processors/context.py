@@ -17,7 +17,9 @@ class Rules:
         "digest_enabled",
         "enforce_quota",
         "extended_types_enabled",
+        "local_sessions_enabled",
         "reconfig_enabled",
+        "server_id",
     )
 
     def __init__(
@@ -27,12 +29,17 @@ class Rules:
         extended_types_enabled: bool,
         close_session_lists_paths: bool,
         reconfig_enabled: bool,
+        local_sessions_enabled: bool = False,
+        server_id: i64 = 0,
     ) -> None:
         self.digest_enabled: bool = digest_enabled
         self.enforce_quota: bool = enforce_quota
         self.extended_types_enabled: bool = extended_types_enabled
         self.close_session_lists_paths: bool = close_session_lists_paths
         self.reconfig_enabled: bool = reconfig_enabled
+        # With local sessions a session that the tracker does not know may live at the server that made it.
+        self.local_sessions_enabled: bool = local_sessions_enabled
+        self.server_id: i64 = server_id
 
 
 class ReadContext:

@@ -40,6 +40,10 @@ class Operation:
     def validate(self, body: bytes) -> None:
         """Raises JuteError unless ``body`` decodes as this operation's request record."""
 
+    def makes_ephemeral(self, body: bytes) -> bool:
+        """Whether ``body`` asks for an ephemeral node.  Raises JuteError for a bad body."""
+        return False
+
     def prep(self, prep: Prep, request: Request, r: Reader) -> TxnRecord:
         """The txn that carries out ``request``.  Raises KeeperError with the refusal, JuteError for a bad body."""
         raise AssertionError(f"{self.name} makes no txn")

@@ -113,7 +113,16 @@ class Prep:
         return encode_txn(header, record, digest)
 
     def check_session(self, request: Request) -> None:
-        """Raises SESSIONEXPIRED or SESSIONMOVED."""
+        """Raises SESSIONEXPIRED or SESSIONMOVED; local sessions, of this server or another, pass."""
+        session_id = request.session_id
+        rules = self.rules
+        if rules.local_sessions_enabled and session_id not in self.sessions:
+            if request.is_local or (session_id >> 56) & 0xFF != rules.server_id & 0xFF:
+                return
+        self.sessions.check(session_id, request.owner)
+
+    def check_global_session(self, request: Request) -> None:
+        """As ``check_session``, for what only a global session may do."""
         self.sessions.check(request.session_id, request.owner)
 
     def find(self, path: str) -> ChangeRecord | None:

@@ -162,7 +162,10 @@ def create_txn(args: CreateArgs, path: str, acl: list[ACL], parent_cversion: i64
 def prep_create(prep: Prep, request: Request, args: CreateArgs) -> TxnRecord:
     """Any of the four create operations."""
     check_mode(prep, args)
-    prep.check_session(request)
+    if is_ephemeral_mode(args.flags):
+        prep.check_global_session(request)
+    else:
+        prep.check_session(request)
     path = args.path
     parent_of = parent_for_create(path)
     acl = prep.providers.fixup_acl(args.acl, request.ids)
@@ -204,6 +207,9 @@ class Create(Operation):
 
     def validate(self, body: bytes) -> None:
         CreateRequest.decode(Reader(body))
+
+    def makes_ephemeral(self, body: bytes) -> bool:
+        return is_ephemeral_mode(CreateRequest.decode(Reader(body)).flags)
 
     def prep(self, prep: Prep, request: Request, r: Reader) -> TxnRecord:
         record = CreateRequest.decode(r)
@@ -435,6 +441,18 @@ class Multi(Operation):
             if header.done:
                 return
             self.skip(header.type, r)
+
+    def makes_ephemeral(self, body: bytes) -> bool:
+        r = Reader(body)
+        while True:
+            header = MultiHeader.decode(r)
+            if header.done:
+                return False
+            if header.type == codes.OP_CREATE or header.type == codes.OP_CREATE2:
+                if is_ephemeral_mode(CreateRequest.decode(r).flags):
+                    return True
+            else:
+                self.skip(header.type, r)
 
     def skip(self, op: i64, r: Reader) -> None:
         """Moves past one sub-request.  Raises JuteError for one that a multi may not have."""

@@ -11,7 +11,7 @@ from typing import Final
 from librt.strings import read_i32_be
 from mypy_extensions import i64
 
-from zabra.jute.primitives import JuteError, Reader, Writer
+from zabra.jute.primitives import JuteError, Reader, Writer, hex64
 from zabra.processors.context import ReadContext
 from zabra.processors.operation import (
     KIND_CONNECTION,
@@ -36,6 +36,7 @@ from zabra.server.client_connection import (
     ClientConnection,
 )
 from zabra.server.host import Host
+from zabra.server.local_sessions import LocalSessions
 from zabra.server.roles.role import Role
 from zabra.server.stats import ServerStats
 from zabra.sessions.session_id import (
@@ -87,6 +88,7 @@ class Serving:
         self.max_buffer: i64 = host.settings.jute_max_buffer
         self.outstanding_limit: i64 = host.settings.global_outstanding_limit
         self.enforce_auth: bool = host.settings.enforce_auth_enabled
+        self.local: LocalSessions = LocalSessions(host)
 
     # --- connections --------------------------------------------------------------------------------
 
@@ -147,6 +149,7 @@ class Serving:
         """Every client must go elsewhere (the role is over)."""
         for conn in list(self.connections.values()):
             self.close(conn)
+        self.local.clear()
 
     def mark_dirty(self, conn: ClientConnection) -> None:
         """Puts the connection on the list of those with something to send."""
@@ -190,7 +193,10 @@ class Serving:
             data = conn.inbuf + data
             conn.inbuf = b""
         if conn.state == CONN_OPEN:
-            self.role.touch(conn.session_id, conn.timeout_ms)
+            if conn.is_local:
+                self.local.touch(conn.session_id, conn.timeout_ms)
+            else:
+                self.role.touch(conn.session_id, conn.timeout_ms)
         pos = self.parse(conn, data)
         if pos < len(data) and conn.state != CONN_CLOSED:
             conn.inbuf = data[pos:] if pos > 0 else data
@@ -300,13 +306,45 @@ class Serving:
         """A new session: a txn like any write, answered when it is committed."""
         self.last_session_id = next_session_id(self.last_session_id)
         self.bind(conn, self.last_session_id)
+        if self.local.enabled:
+            conn.is_local = True
+            self.local.add(conn.session_id, conn.timeout_ms)
+            self.finish_connect(conn, True)
+            return
+        request = self.session_request(conn)
+        conn.queue.append(request)
+        self.in_flight += 1
+        self.role.submit(request)
+
+    def session_request(self, conn: ClientConnection) -> Request:
+        """createSession for the connection's session."""
         body = Writer()
         body.write_int(conn.timeout_ms)
         request = self.new_request(conn, 0, codes.OP_CREATE_SESSION, body.getvalue())
         request.ids = []
-        conn.queue.append(request)
-        self.in_flight += 1
-        self.role.submit(request)
+        return request
+
+    def upgrade(self, conn: ClientConnection) -> None:
+        """Makes a local session global, ahead of the request that needs it."""
+        if self.local.begin_upgrade(conn.session_id):
+            request = self.session_request(conn)
+            request.conn_id = 0
+            self.role.submit(request)
+
+    def refuses_ephemeral(self, conn: ClientConnection, row: Operation, body: bytes) -> bool:
+        """A local session wants an ephemeral: upgrades it where allowed, else True."""
+        if not row.makes_ephemeral(body):
+            return False
+        if not self.local.may_upgrade:
+            return True
+        self.upgrade(conn)
+        return False
+
+    def end_local_session(self, conn: ClientConnection, request: Request) -> None:
+        """closeSession of a local session: nobody else needs to know."""
+        self.local.remove(conn.session_id)
+        request.done = True
+        self.drain(conn)
 
     def resume_session(self, conn: ClientConnection, session_id: i64, password: bytes | None) -> None:
         """A session that was made before, here or elsewhere."""
@@ -316,10 +354,14 @@ class Serving:
             self.close(old)
         self.bind(conn, session_id)
         if password is None or password != session_password(session_id):
-            self.host.warn(f"wrong password for session 0x{session_id & 0xFFFFFFFFFFFFFFFF:x}")
+            self.host.warn(f"wrong password for session {hex64(session_id)}")
             self.finish_connect(conn, False)
         else:
-            self.role.revalidate(conn.conn_id, session_id, conn.timeout_ms)
+            if self.local.touch(session_id, conn.timeout_ms):
+                conn.is_local = True
+                self.finish_connect(conn, True)
+            else:
+                self.role.revalidate(conn.conn_id, session_id, conn.timeout_ms)
 
     def bind(self, conn: ClientConnection, session_id: i64) -> None:
         """The connection speaks for the session from now on."""
@@ -358,7 +400,7 @@ class Serving:
 
     def new_request(self, conn: ClientConnection, xid: i64, op: i64, body: bytes) -> Request:
         """A request of this connection's session."""
-        return Request(
+        request = Request(
             conn.session_id,
             xid,
             op,
@@ -368,6 +410,8 @@ class Serving:
             conn.conn_id,
             self.host.now_ms,
         )
+        request.is_local = conn.is_local
+        return request
 
     def request(self, conn: ClientConnection, xid: i64, op: i64, r: Reader) -> None:
         """Routes one request by the kind that its row names."""
@@ -394,11 +438,23 @@ class Serving:
         else:
             request = self.new_request(conn, xid, op, r.read_rest())
             self.enqueue(conn, request)
-            try:
-                self.role.submit(request)
-            except JuteError:
-                request.error = codes.ERR_MARSHALLING
-                self.drain(conn)
+            self.submit(conn, row, request)
+
+    def submit(self, conn: ClientConnection, row: Operation, request: Request) -> None:
+        """Hands a write to the role, unless it can be answered here."""
+        try:
+            if conn.is_local:
+                if row.kind == KIND_SESSION:
+                    self.end_local_session(conn, request)
+                    return
+                if self.refuses_ephemeral(conn, row, request.body):
+                    request.error = codes.ERR_EPHEMERAL_ON_LOCAL_SESSION
+                    self.drain(conn)
+                    return
+            self.role.submit(request)
+        except JuteError:
+            request.error = codes.ERR_MARSHALLING
+            self.drain(conn)
 
     def enqueue(self, conn: ClientConnection, request: Request) -> None:
         """Puts a request behind the session's earlier ones; holds the client back where there are too many."""
@@ -551,6 +607,16 @@ class Serving:
                 self.complete(conn, request, header.type, result)
         if header.type == codes.OP_CLOSE_SESSION:
             self.session_closed(header.client_id)
+        elif header.type == codes.OP_CREATE_SESSION and self.local.enabled:
+            self.session_upgraded(header.client_id)
+
+    def session_upgraded(self, session_id: i64) -> None:
+        """A session is global now; if it was local here, it no longer is."""
+        if self.local.holds(session_id):
+            self.local.remove(session_id)
+            conn = self.by_session.get(session_id)
+            if conn is not None:
+                conn.is_local = False
 
     def session_closed(self, session_id: i64) -> None:
         """The session is over: its connection goes too, if it is here."""
@@ -644,6 +710,12 @@ class Serving:
                 conn.queue.popleft()
                 self.in_flight -= 1
                 self.answer_sync(conn, head)
+            elif row.kind == KIND_SESSION and head.done:
+                conn.queue.popleft()
+                self.in_flight -= 1
+                self.reply(conn, head.cxid, self.host.tree.last_processed_zxid, codes.OK)
+                self.close(conn)
+                return
             else:
                 break
         self.resume_if_possible(conn)
@@ -670,6 +742,11 @@ class Serving:
 
     def tick(self) -> None:
         """Closes connections that never said who they are."""
+        if self.local.enabled:
+            for session_id in self.local.expired():
+                self.host.info(f"expiring local session 0x{session_id & 0xFFFFFFFFFFFFFFFF:x}")
+                self.session_closed(session_id)
+            self.host.wake_by(self.local.tracker.next_expiry_ms())
         limit = self.host.settings.sessionless_timeout_ms
         now = self.host.now_ms
         while self.sessionless:

@@ -33,6 +33,8 @@ def rules_of(settings: Settings) -> Rules:
         settings.extended_types_enabled,
         settings.close_session_txn_enabled,
         settings.reconfig_enabled,
+        settings.local_sessions_enabled,
+        settings.server_id,
     )
 
 
