@@ -21,6 +21,7 @@ from zabra.server.recovery import Recovered, Recovery, RecoveryOptions, open_sto
 from zabra.server.server import Server
 from zabra.server.settings import Settings
 from zabra.storage.epochs import Epochs
+from zabra.storage.errors import StorageError
 from zabra.storage.names import VERSION_FOLDER
 from zabra.storage.txnlog import DEFAULT_PREALLOCATE_BYTES
 from zabra.storage.txnsnaplog import FileTxnSnapLog
@@ -120,11 +121,16 @@ def read_log(store: FileTxnSnapLog, from_zxid: int, to_zxid: int, max_bytes: int
     """Txns of the log on disk from ``from_zxid`` to ``to_zxid``; False if ``max_bytes`` did not suffice."""
     found: list[TxnEntry] = []
     size = 0
-    for _, raw in store.log.read_from(from_zxid, to_zxid):
-        size += len(raw)
-        if size > max_bytes:
-            return found, False
-        found.append(decode_txn(raw))
+    try:
+        for _, raw in store.log.read_from(from_zxid, to_zxid):
+            size += len(raw)
+            if size > max_bytes:
+                return found, False
+            found.append(decode_txn(raw))
+    except StorageError as error:
+        # The log does not reach back so far (a SNAP has replaced it): the learner needs one too.
+        log.info("the log cannot serve a learner from 0x%x: %s", from_zxid, error)
+        return [], False
     return found, True
 
 
