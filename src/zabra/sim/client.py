@@ -165,6 +165,8 @@ class SimClient:
 
     def abandon(self) -> None:
         """The client's process dies: its session is left to expire."""
+        if self._end is not None:
+            self.history.add(histories.DISCONNECTED, self.scheduler.now_us, self.number)
         self._drop_connection()
         self.stopped = True
 

@@ -90,7 +90,7 @@ class Monitor(Protocol):
 class DiskQueue:
     """One queue of disk commands and the thread that carries it out."""
 
-    __slots__ = ("batch", "deferred", "is_log", "process", "waiting", "worker")
+    __slots__ = ("batch", "broken", "deferred", "is_log", "process", "waiting", "worker")
 
     def __init__(self, process: "Process", worker: DiskWorker, is_log: bool) -> None:
         self.process = process
@@ -99,9 +99,13 @@ class DiskQueue:
         self.waiting: list[DiskCommand] = []
         self.batch: list[DiskCommand] = []
         self.deferred = False
+        # The thread has failed and ended.
+        self.broken = False
 
     def submit(self, commands: list[DiskCommand]) -> None:
         """Queues commands; the thread takes them up when it is free."""
+        if self.broken:
+            return
         self.waiting.extend(commands)
         if not self.batch:
             self._begin()
@@ -129,6 +133,8 @@ class DiskQueue:
         try:
             token = self.worker.run(batch)
         except DiskFailure as failure:
+            self.broken = True
+            self.batch = []
             process.push(_DISK_FAILED if self.is_log else _SNAPSHOT_FAILED, failure.token, failure.message)
             return
         if disk.delay_ms:
@@ -599,12 +605,17 @@ class Process:
         entries: list[TxnEntry] = []
         size = 0
         complete = True
-        for _, raw in self.store.log.read_from(read.from_zxid, read.to_zxid):
-            size += len(raw)
-            if size > read.max_bytes:
-                complete = False
-                break
-            entries.append(decode_txn(raw))
+        try:
+            for _, raw in self.store.log.read_from(read.from_zxid, read.to_zxid):
+                size += len(raw)
+                if size > read.max_bytes:
+                    complete = False
+                    break
+                entries.append(decode_txn(raw))
+        except (StorageError, OSError):
+            # The log does not reach back so far, or cannot be read.
+            entries = []
+            complete = False
         self.push(_LOG_READ, read.token, (entries, complete))
 
     def _reload(self, _: object) -> None:

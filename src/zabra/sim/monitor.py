@@ -69,6 +69,10 @@ class ClusterMonitor:
         # Epoch -> (sid, life) of its established leader.
         self.leaders: dict[int, tuple[int, int]] = {}
         self.stops: list[str] = []
+        # When (simulated us) each txn was first known to be committed, and each epoch first served.
+        self.seen_us: dict[int, int] = {}
+        self.leader_since_us: dict[int, int] = {}
+        self._now_us = 0
         self._digests: list[int] = []
 
     def promise(self, sid: int) -> Promise:
@@ -91,6 +95,7 @@ class ClusterMonitor:
 
     def _extend(self, entry: TxnEntry) -> None:
         self.chain.append(entry)
+        self.seen_us[entry.header.zxid] = self._now_us
         self.zxids.append(entry.header.zxid)
         before = self._digests[-1] if self._digests else EMPTY_DIGEST
         digest = before if entry.digest is None else entry.digest.tree_digest & _MASK_64
@@ -116,6 +121,7 @@ class ClusterMonitor:
 
     def informed(self, process: Process, entries: list[TxnEntry]) -> None:
         """Agreement on every txn delivered."""
+        self._now_us = process.machine.scheduler.now_us
         for entry in entries:
             self._delivered(process, entry)
         self.judgement.count("deliveries", len(entries))
@@ -147,6 +153,7 @@ class ClusterMonitor:
     def turned(self, process: Process) -> None:
         """Digests and leadership of servers that serve."""
         server = process.server
+        self._now_us = process.machine.scheduler.now_us
         zxid = server.tree.last_processed_zxid
         serves = server.role.serves()
         if not serves:
@@ -185,6 +192,7 @@ class ClusterMonitor:
         leader = self.leaders.get(epoch)
         if leader is None:
             self.leaders[epoch] = me
+            self.leader_since_us[epoch] = self._now_us
             self.judgement.count("leaders")
         elif leader != me:
             self.judgement.complain("leadership", f"epoch {epoch} is led by {leader} and by {me}")
@@ -198,6 +206,7 @@ class ClusterMonitor:
                 promise.zxid = command.entries[-1].header.zxid
             elif kind in (DISK_TRUNCATE, DISK_SNAPSHOT_END):
                 promise.zxid = command.zxid
+                self.judgement.count("truncs" if kind == DISK_TRUNCATE else "snap syncs")
             elif kind == DISK_ACCEPTED_EPOCH:
                 promise.accepted_epoch = command.value
             elif kind == DISK_CURRENT_EPOCH:

@@ -1,0 +1,159 @@
+"""Options: everything that shapes one simulated run, drawn from its seed ("swarm"), printed first.
+
+One text line says it all, and any part of it can be set by hand: that is how a failing run is made smaller
+and how a fault kind or a shape is studied on its own.
+"""
+
+from typing import Final
+
+from zabra.server.settings import Settings
+from zabra.sim.cluster import Shape
+from zabra.sim.faults import KINDS
+from zabra.sim.prng import Prng
+from zabra.sim.workload import Appetite, draw_appetite
+
+_SHAPES: Final = (
+    # voters, observers, how often
+    (3, 0, 20),
+    (3, 1, 20),
+    (3, 2, 25),
+    (5, 0, 5),
+    (5, 2, 8),
+    (4, 1, 4),
+    (2, 1, 3),
+    (1, 0, 5),
+    (7, 0, 1),
+)
+# The span of the fault kinds that are switched on in one run.
+_MIN_KINDS: Final = 5
+# Per kind: how likely it is switched on.
+_KIND_CHANCE: Final = 0.35
+
+
+class Options:
+    """One run.  Times in ms unless named otherwise."""
+
+    def __init__(self) -> None:
+        self.seed = 0
+        self.voters = 3
+        self.observers = 2
+        self.groups = False
+        self.seconds = 60
+        self.clients = 6
+        self.think_ms = 100
+        self.tick_ms = 1000
+        self.init_limit = 10
+        self.sync_limit = 5
+        self.snap_count = 1000
+        self.commit_log_count = 500
+        self.log_size_limit = 0
+        self.max_notification_ms = 60_000
+        self.base_us = 200
+        self.jitter_us = 100
+        self.cut_chance = 0.0
+        self.split_batch_chance = 0.0
+        self.fsync_us = 300
+        self.fault_gap_ms = 2000
+        self.faults: list[str] = []
+        self.skip: list[int] = []
+        self.near_rollover = False
+        self.digest = True
+
+    def shape(self) -> Shape:
+        """The cluster."""
+        voters = list(range(1, self.voters + 1))
+        observers = list(range(self.voters + 1, self.voters + self.observers + 1))
+        groups: dict[int, list[int]] = {}
+        if self.groups and self.voters >= 5:
+            groups = {1: voters[:2], 2: voters[2:4], 3: voters[4:]}
+        weights = dict.fromkeys(voters, 1) if groups else {}
+        return Shape(voters, observers, groups, weights)
+
+    def settings(self) -> Settings:
+        """What every server is told."""
+        settings = Settings()
+        settings.tick_ms = self.tick_ms
+        settings.init_limit_ticks = self.init_limit
+        settings.sync_limit_ticks = self.sync_limit
+        settings.snap_count = self.snap_count
+        settings.commit_log_count = self.commit_log_count
+        settings.digest_enabled = self.digest
+        settings.max_notification_ms = self.max_notification_ms
+        settings.container_check_interval_ms = 5_000
+        settings.extended_types_enabled = True
+        settings.snapshot_nodes_per_turn = 7
+        return settings
+
+    def appetite(self) -> Appetite:
+        """What clients want."""
+        appetite = draw_appetite(Prng(self.seed, "appetite"), self.think_ms * 1000)
+        appetite.extended_types = True
+        return appetite
+
+    def to_text(self) -> str:
+        """``name=value`` pairs, as ``change`` reads them."""
+        parts = [f"{name}={_to_text(value)}" for name, value in vars(self).items() if name != "seed"]
+        return " ".join(parts)
+
+    def change(self, text: str) -> None:
+        """Applies ``name=value`` pairs.  Raises ValueError."""
+        for part in text.split():
+            name, equals, value = part.partition("=")
+            if not equals or name not in vars(self):
+                raise ValueError(f"unknown option {part!r}; there are {', '.join(vars(self))}")
+            setattr(self, name, _from_text(getattr(self, name), value))
+
+
+def _to_text(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(str(item).replace(" ", "_") for item in value) or "-"
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _from_text(old: object, text: str) -> object:
+    if isinstance(old, bool):
+        return text not in ("0", "no", "False")
+    if isinstance(old, int):
+        return int(text)
+    if isinstance(old, float):
+        return float(text)
+    items = [] if text == "-" else text.split(",")
+    if items and items[0].isdecimal():
+        return [int(item) for item in items]
+    return [item.replace("_", " ") for item in items]
+
+
+def draw_options(seed: int) -> Options:
+    """The run of a seed."""
+    prng = Prng(seed, "options")
+    out = Options()
+    out.seed = seed
+    out.voters, out.observers, _ = _SHAPES[prng.weighted([weight for _, _, weight in _SHAPES])]
+    out.groups = out.voters >= 5 and prng.chance(0.4)
+    out.clients = prng.between(4, 10)
+    out.think_ms = prng.between(60, 250)
+    out.tick_ms = prng.pick([200, 500, 1000, 2000])
+    out.init_limit = prng.between(4, 10)
+    out.sync_limit = prng.between(2, 5)
+    out.snap_count = int(prng.log_between(10, 2000))
+    out.commit_log_count = prng.pick([5, 20, 100, 500])
+    out.log_size_limit = prng.pick([0, 0, 2_000, 20_000])
+    out.max_notification_ms = prng.pick([1000, 5000, 60_000])
+    out.base_us = int(prng.log_between(50, 20_000))
+    out.jitter_us = int(prng.log_between(20, 20_000))
+    out.cut_chance = prng.pick([0.0, 0.02, 0.2])
+    out.split_batch_chance = prng.pick([0.0, 0.3, 0.8])
+    out.fsync_us = int(prng.log_between(50, 20_000))
+    out.fault_gap_ms = int(prng.log_between(600, 4_000))
+    out.faults = _draw_faults(prng.split("faults"), out)
+    return out
+
+
+def _draw_faults(prng: Prng, options: Options) -> list[str]:
+    kinds = [kind.name for kind in KINDS if options.voters > 1 or not kind.ensemble_only]
+    chosen = [name for name in kinds if prng.chance(_KIND_CHANCE)]
+    while len(chosen) < _MIN_KINDS:
+        extra = prng.pick(kinds)
+        if extra not in chosen:
+            chosen.append(extra)
+    return chosen

@@ -1,0 +1,274 @@
+"""One simulated run from beginning to verdict: a safety phase with faults, a liveness phase without.
+
+While faults go on nothing wrong may happen; once they stop, everybody must come together and serve within
+``10 * (initLimit + syncLimit)`` ticks.  Then the clients wind down, sessions of those that died must expire,
+and everything that was written down is judged.
+"""
+
+import hashlib
+from typing import Any, Final
+
+from zabra.client import calls
+from zabra.client.calls import Call
+from zabra.client.connection import WatchFired
+from zabra.proto import codes
+from zabra.sim import histories
+from zabra.sim.checkers import HistoryChecker, Judgement
+from zabra.sim.client import SimClient
+from zabra.sim.clock import US_PER_MS
+from zabra.sim.cluster import Cluster
+from zabra.sim.faults import Nemesis
+from zabra.sim.machine import Process
+from zabra.sim.model import Model
+from zabra.sim.monitor import ClusterMonitor
+from zabra.sim.options import Options
+from zabra.sim.prng import Prng
+from zabra.sim.session_checker import SessionChecker
+from zabra.sim.watch_checker import WatchChecker
+from zabra.sim.workload import BusyProgram
+
+_SETTLE_STEP_MS: Final = 100
+
+
+class Report:
+    """What a run did and whether it was right."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.judgement = Judgement()
+        self.faults: dict[str, int] = {}
+        self.injected: list[tuple[int, int, str]] = []
+        self.steps = 0
+        self.simulated_us = 0
+        self.digest = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything was violated."""
+        return bool(self.judgement.violations)
+
+
+class Prober:
+    """A client that wants one write acknowledged: proof of progress."""
+
+    def __init__(self) -> None:
+        self.acknowledged = 0
+        self.stopping = False
+        self._number = 0
+
+    def connected(self, client: SimClient) -> None:
+        """Tries."""
+        self._try(client)
+
+    def _try(self, client: SimClient) -> None:
+        if client.pending() == 0:
+            self._number += 1
+            client.ask(calls.create(f"/probe-{client.number}-{self._number}", b""))
+
+    def answered(self, client: SimClient, call: Call[Any]) -> None:
+        """Counts, or tries again."""
+        if call.op == codes.OP_CREATE and call.err == codes.OK:
+            self.acknowledged += 1
+        elif client.is_connected():
+            client.after(50 * US_PER_MS)
+
+    def fired(self, client: SimClient, event: WatchFired) -> None:
+        """It watches nothing."""
+
+    def over(self, client: SimClient, expired: bool) -> None:
+        """Begins again."""
+        if not self.stopping:
+            client.renew()
+
+    def wake(self, client: SimClient, tag: Any) -> None:
+        """Tries again."""
+        if client.is_connected():
+            self._try(client)
+
+
+class Run:
+    """One run; ``execute`` does it all."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.report = Report(options)
+        self.monitor = ClusterMonitor()
+        self.monitor.judgement = self.report.judgement
+        prng = Prng(options.seed, "run")
+        self.cluster = Cluster(options.shape(), options.settings(), prng.split("cluster"), self.monitor)
+        self.programs: list[BusyProgram] = []
+        self.nemesis = Nemesis(
+            self.cluster, self.monitor, prng.split("nemesis"), options.faults, options.fault_gap_ms
+        )
+        self.nemesis.skip = dict.fromkeys(options.skip)
+        self.healed_us = 0
+        self.prober = Prober()
+        network = self.cluster.network
+        network.base_us = options.base_us
+        network.jitter_us = options.jitter_us
+        network.cut_chance = options.cut_chance
+        for machine in self.cluster.machines.values():
+            machine.fsync_us = options.fsync_us
+            machine.fsync_jitter_us = options.fsync_us
+            machine.split_batch_chance = options.split_batch_chance
+            machine.plan.log_size_limit_bytes = options.log_size_limit
+
+    def execute(self) -> Report:
+        """Runs, judges, reports."""
+        self._safety_phase()
+        if not self.report.failed:
+            self._liveness_phase()
+        if not self.report.failed:
+            self._wind_down()
+        self._judge()
+        self._summarise()
+        return self.report
+
+    # Phases.
+
+    def _limit_ms(self) -> int:
+        options = self.options
+        return 10 * (options.init_limit + options.sync_limit) * options.tick_ms
+
+    def _safety_phase(self) -> None:
+        options = self.options
+        cluster = self.cluster
+        cluster.start()
+        appetite = options.appetite()
+        prng = Prng(options.seed, "clients")
+        for i in range(options.clients):
+            program = BusyProgram(appetite, prng.split(f"program {i}"))
+            self.programs.append(program)
+            timeout_ms = options.tick_ms * prng.pick([2, 3, 4, 8])
+            cluster.add_client(program, timeout_ms).start()
+        self.nemesis.start()
+        end_us = options.seconds * 1_000_000
+        while cluster.scheduler.now_us < end_us and not self.report.failed:
+            cluster.run_ms(_SETTLE_STEP_MS)
+
+    def _liveness_phase(self) -> None:
+        """Faults stop: a leader, a write, everybody in step, within the limit."""
+        self.nemesis.stop()
+        cluster = self.cluster
+        self.healed_us = cluster.scheduler.now_us
+        cluster.say("faults end")
+        probe = self.prober
+        cluster.add_client(probe, 4 * self.options.tick_ms, self.options.shape().voters).start()
+        deadline_us = self.healed_us + self._limit_ms() * US_PER_MS
+        while cluster.scheduler.now_us < deadline_us and not self.report.failed:
+            cluster.run_ms(_SETTLE_STEP_MS)
+            if probe.acknowledged and self._all_serve():
+                took_ms = (cluster.scheduler.now_us - self.healed_us) // US_PER_MS
+                self.report.judgement.count("liveness ms", took_ms)
+                return
+        if not self.report.failed:
+            states = [f"{p.sid} {p.server.role.name()}" for p in cluster.processes()]
+            self.report.judgement.complain(
+                "liveness",
+                f"no progress within {self._limit_ms()} ms after the faults: "
+                f"{probe.acknowledged} writes, servers {', '.join(states)}",
+            )
+
+    def _all_serve(self) -> bool:
+        return all(
+            machine.process is not None and machine.process.server.role.serves()
+            for machine in self.cluster.machines.values()
+        )
+
+    def _wind_down(self) -> None:
+        """Clients finish, half of them without a word; all sessions must end, all trees become one."""
+        cluster = self.cluster
+        for program in self.programs:
+            program.stopping = True
+        self.prober.stopping = True
+        cluster.run_ms(5 * self.options.tick_ms)
+        for i, client in enumerate(cluster.clients):
+            if i % 2 and client.is_connected():
+                client.close_session()
+            else:
+                client.abandon()
+        limit_ms = 20 * self.options.tick_ms + self._limit_ms()
+        deadline_us = cluster.scheduler.now_us + limit_ms * US_PER_MS
+        while cluster.scheduler.now_us < deadline_us and not self.report.failed:
+            cluster.run_ms(10 * _SETTLE_STEP_MS)
+            if self._is_quiet():
+                break
+        if self.report.failed:
+            return
+        for process in cluster.processes():
+            sessions = len(process.server.tree.sessions)
+            if sessions:
+                self.report.judgement.complain("expiry", f"server {process.sid} keeps {sessions} sessions")
+
+    def _is_quiet(self) -> bool:
+        """No sessions, and everybody at the head."""
+        head = self.monitor.head()
+        for process in self.cluster.processes():
+            tree = process.server.tree
+            if tree.sessions or tree.last_processed_zxid < head or not process.server.role.serves():
+                return False
+        return True
+
+    # Verdict.
+
+    def _judge(self) -> None:
+        judgement = self.report.judgement
+        chain = self.monitor.chain
+        checker = HistoryChecker(chain, self.cluster.history, extended_types=True)
+        checker.judgement = judgement
+        checker.check()
+        if judgement.violations:
+            return
+        watches = WatchChecker(checker.events, self.cluster.history, judgement)
+        watches.check(chain)
+        SessionChecker(self.monitor, self.cluster, judgement, self.healed_us).check()
+        for process in self.cluster.processes():
+            self._compare_tree(process, checker.model)
+
+    def _compare_tree(self, process: Process, model: Model) -> None:
+        """Node by node, the parts that digests leave out included."""
+        tree = process.server.tree
+        if not process.server.role.serves() or tree.last_processed_zxid < model.zxid:
+            return
+        self.report.judgement.count("trees")
+        got = {path: (node.data, node.to_stat()) for path, node in tree.nodes.items()}
+        due = {path: (node.data, node.stat()) for path, node in model.nodes.items()}
+        for path in ("/zookeeper/config",):
+            got.pop(path, None)
+            due.pop(path, None)
+        if got != due:
+            wrong = [path for path in sorted({**got, **due}) if got.get(path) != due.get(path)][:3]
+            text = "; ".join(f"{path}: {got.get(path)} due {due.get(path)}" for path in wrong)
+            self.report.judgement.complain("tree", f"server {process.sid}: {text}")
+        if dict(tree.sessions) != model.sessions:
+            self.report.judgement.complain("tree", f"server {process.sid} has other sessions than the log")
+
+    def _summarise(self) -> None:
+        report = self.report
+        cluster = self.cluster
+        report.faults = dict(self.nemesis.counts)
+        report.injected = list(self.nemesis.injected)
+        report.steps = cluster.scheduler.steps
+        report.simulated_us = cluster.scheduler.now_us
+        for name, value in cluster.network.counts.items():
+            report.judgement.count(name, value)
+        for client in cluster.clients:
+            report.judgement.count("client sessions", client.sessions)
+            report.judgement.count("client expiries", client.expired)
+        report.digest = self._digest()
+
+    def _digest(self) -> str:
+        """Over everything that was delivered, committed and seen."""
+        out = hashlib.blake2b(digest_size=16)
+        for entry in self.monitor.chain:
+            out.update(entry.raw)
+        for line in histories.dump(self.cluster.history):
+            out.update(line.encode())
+        network = self.cluster.network
+        out.update(f"{self.cluster.scheduler.steps} {network.checksum} {network.bytes_delivered}".encode())
+        return out.hexdigest()
+
+
+def run(options: Options) -> Report:
+    """One run."""
+    return Run(options).execute()
