@@ -24,6 +24,8 @@ class Reconfig(Operation):
         ReconfigRequest.decode(Reader(body))
 
     def prep(self, prep: Prep, request: Request, r: Reader) -> TxnRecord:
+        # A body that cannot be read is malformed also where reconfig is off.
+        ReconfigRequest.decode(r)
         if not prep.rules.reconfig_enabled:
             raise KeeperError(codes.ERR_RECONFIG_DISABLED)
         prep.check_session(request)
