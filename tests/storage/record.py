@@ -42,7 +42,7 @@ def load(client: KazooClient, rounds: int) -> None:
     client.add_auth("digest", "anna:secret")
     client.ensure_path("/app/config")
     client.create("/app/protected", b"p", acl=[make_digest_acl("anna", "secret", all=True)])
-    client.create("/app/readable", b"r", acl=[make_acl("world", "anyone", read=True, admin=True)])
+    client.create("/app/readable", b"r", acl=[make_acl("world", "anyone", read=True, write=True, admin=True)])
     client.create("/app/ümlaut-日本", "größe".encode())
     client.create("/app/large", bytes(range(256)) * 40)
     for i in range(rounds):

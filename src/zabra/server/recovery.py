@@ -160,6 +160,9 @@ class Recovery:
         self._log_reader: LogReader | None = None
         # Up to which zxid the body of the snapshot being used may reach.
         self._reach: i64 = 0
+        # The snapshot's digest is not the tree's.  Upstream writes such ones when a txn is being applied
+        # while the snapshot ends; the digest of the next txn in the log then tells whether all is well.
+        self._differs: bool = False
         # The newest snapshot that was whole, but reaches beyond the log: the last resort.
         self._last_resort: SnapshotFile | None = None
         self._damaged: list[tuple[str, str]] = []
@@ -263,12 +266,12 @@ class Recovery:
         tree = self._loader.tree
         tree.last_processed_zxid = file.zxid
         self._reach = max(file.zxid, reader.last_zxid)
+        self._differs = False
         digest = reader.digest
         if digest is not None and digest.version == DIGEST_VERSION:
             self._reach = max(self._reach, digest.zxid)
             if digest.zxid == file.zxid and file.zxid > 0:
-                if tree.digest_enabled and tree.digest != digest.digest:
-                    tree.digest_mismatches += 1
+                self._differs = tree.digest_enabled and tree.digest != digest.digest
             else:
                 tree.expect_snapshot_digest(digest.zxid, digest.digest, file.zxid)
         self._start_replay(tree, file)
@@ -357,6 +360,8 @@ class Recovery:
         self._finish(tree, file, last)
 
     def _finish(self, tree: DataTree, file: SnapshotFile | None, last_zxid: i64) -> None:
+        if self._differs and self.txns_replayed == 0:
+            tree.digest_mismatches += 1
         if self._disk_log.exists(INITIALIZE_FILE):
             self._disk_log.delete(INITIALIZE_FILE)
             self._disk_log.sync_folder("")
