@@ -13,6 +13,8 @@ import time
 from collections import deque
 from typing import Final
 
+from zabra.storage.names import NEW_LOG, log_zxid
+
 # macOS has no fdatasync.
 _sync: Final = getattr(os, "fdatasync", os.fsync)
 _FOLDER_MODE: Final = 0o755
@@ -138,7 +140,8 @@ class OsDisk:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise OSError(errno.EINVAL, "not a regular file", name)
-        is_log = os.path.basename(name).startswith("log.")
+        base = os.path.basename(name)
+        is_log = base == NEW_LOG or log_zxid(base) >= 0
         return OsDiskFile(fd, name, self.log_sync_times if is_log else None)
 
     def create(self, name: str) -> OsDiskFile:

@@ -114,7 +114,9 @@ class Serving:
         """A client's connection is gone; its session lives on until its timeout."""
         conn = self.connections.get(conn_id)
         if conn is not None:
-            self.host.metrics.connection_drop_count.add(1)
+            if conn.session_id != 0 or conn.state != CONN_CONNECTING:
+                # Not one that was asked a four-letter word: that is closed by us.
+                self.host.metrics.connection_drop_count.add(1)
             self.forget(conn)
 
     def forget(self, conn: ClientConnection) -> None:
@@ -162,7 +164,6 @@ class Serving:
         if conn.dirty:
             data = conn.take_output()
             if data:
-                self.stats.sent(len(data))
                 self.host.out.sends.append((conn.conn_id, data))
 
     def flush(self) -> None:
@@ -288,6 +289,8 @@ class Serving:
             self.close(conn)
             return
         host.metrics.connection_request_count.add(1)
+        # No throttle of connections: no connect request ever lacks a token.
+        host.metrics.connection_token_deficit.add(0)
         if last_zxid_seen > host.tree.last_processed_zxid:
             host.info(
                 f"refusing {conn.peer_host}:{conn.peer_port}: it has seen zxid 0x{last_zxid_seen:x}, "
@@ -386,7 +389,7 @@ class Serving:
         out.write_buffer(session_password(conn.session_id) if valid else NO_PASSWORD)
         if conn.sends_read_only:
             out.write_bool(False)
-        self.stats.sent_no_response(conn.end_reply(mark) + 4)
+        conn.end_reply(mark)
         self.stats.packets_sent += 1
         self.mark_dirty(conn)
         if not valid:
@@ -548,7 +551,10 @@ class Serving:
             weight = stats.namespace_weight()
             if weight > 0:
                 r.pos = body
-                stats.namespace_read(r.read_ustring(), size - REPLY_HEADER_BYTES, weight)
+                path = r.read_ustring()
+                node = self.host.tree.find(path)
+                children: i64 = 0 if node is None else node.num_children()
+                stats.namespace_read(row.code, path, size - REPLY_HEADER_BYTES, children, weight)
 
     def answer_firing(self, conn: ClientConnection, row: Operation, xid: i64, r: Reader, zxid: i64) -> i64:
         """Answers a read that fires events: what the client missed goes out before the reply."""
@@ -637,7 +643,7 @@ class Serving:
                     continue
                 conn.out.write_raw(frame)
                 conn.sent += 1
-                self.stats.sent_event(len(frame))
+                self.stats.sent_event(len(frame) - 4)
                 self.mark_dirty(conn)
 
     def complete(self, conn: ClientConnection, request: Request, txn_type: i64, result: TxnResult) -> None:

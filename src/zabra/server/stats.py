@@ -27,6 +27,9 @@ _OP_SLOTS: Final = 128
 NAMESPACE_READS_EXACT: Final = 1000
 NAMESPACE_READS_SHARE: Final = 64
 
+_LENGTH_BYTES: Final = 4
+_STAT_BYTES: Final = 68
+
 _READS_OF_NODES: Final = (
     codes.OP_EXISTS,
     codes.OP_GET_DATA,
@@ -89,6 +92,7 @@ class ServerStats:
         "_exact_until_ms",
         "_ops",
         "_passed",
+        "_response_bytes",
         "_turn_answers",
         "_turn_commits",
         "_turn_reads",
@@ -122,6 +126,7 @@ class ServerStats:
         self.outstanding_tls_handshakes: i64 = 0
         self.connection_drop_probability: float = 0.0
         self._ops: list[OpAccount] = op_accounts(metrics)
+        self._response_bytes: Counter = metrics.response_bytes
         # Of this turn: reads answered at once; everything answered; txns applied.
         self._turn_reads: i64 = 0
         self._turn_answers: i64 = 0
@@ -137,9 +142,10 @@ class ServerStats:
         self._turn_reads += 1
 
     def answered(self, op: i64, size: i64) -> bool:
-        """A reply of ``size`` bytes was written; whether its namespace counts (``namespace_read``)."""
+        """A reply, ``size`` bytes behind its length, was written; whether its namespace counts (``namespace_read``)."""
         self._turn_answers += 1
         self.response_sizes.note(size)
+        self._response_bytes.value += size
         account = self._ops[op + _OP_OFFSET]
         account.counter.value += 1
         return account.by_namespace
@@ -155,11 +161,21 @@ class ServerStats:
         self._passed = 0
         return NAMESPACE_READS_SHARE
 
-    def namespace_read(self, path: str, size: i64, weight: i64) -> None:
-        """A node was read, with a reply body of ``size`` bytes."""
+    def namespace_read(self, op: i64, path: str, size: i64, children: i64, weight: i64) -> None:
+        """A node with ``children`` was read by ``op``, with a reply body of ``size`` bytes.
+
+        Upstream counts path, data or names of children, and a Stat, whether or not it is sent.
+        """
         namespace = top_namespace(path)
-        if namespace:
-            self.metrics.read_per_namespace.add_many(namespace, len(path) + size, weight)
+        if not namespace:
+            return
+        if op == codes.OP_GET_DATA:
+            size -= _LENGTH_BYTES
+        elif op == codes.OP_GET_CHILDREN:
+            size += _STAT_BYTES - (children + 1) * _LENGTH_BYTES
+        elif op == codes.OP_GET_CHILDREN2:
+            size -= (children + 1) * _LENGTH_BYTES
+        self.metrics.read_per_namespace.add_many(namespace, len(path) + size, weight)
 
     def waited(self, latency_ms: i64, is_update: bool) -> None:
         """A reply to a request that waited ``latency_ms`` for a txn, or behind one."""
@@ -198,7 +214,10 @@ class ServerStats:
         if kind == codes.OP_DELETE or kind == codes.OP_DELETE_CONTAINER:
             self._note_write(result.path, 0)
         elif kind != codes.OP_SET_ACL and result.node is not None:
-            self._note_write(result.path, result.node.data_length())
+            # In a multi a later part may have changed the node again.
+            saved = result.saved_stat
+            size = result.node.data_length() if saved is None else saved.data_length
+            self._note_write(result.path, size)
             if kind == codes.OP_CREATE_TTL:
                 self.metrics.ttl_node_created_count.add(1)
 
@@ -234,18 +253,9 @@ class ServerStats:
     # --- bytes ----------------------------------------------------------------------------------------
 
     def sent_event(self, size: i64) -> None:
-        """A watch event of ``size`` bytes was written."""
+        """A watch event of ``size`` bytes, its length not counted, was written."""
         self.packets_sent += 1
         self.metrics.watch_bytes.value += size
-        self.sent_no_response(size)
-
-    def sent_no_response(self, size: i64) -> None:
-        """``size`` bytes among those that will be sent are no reply to a request."""
-        self.metrics.response_bytes.value -= size
-
-    def sent(self, size: i64) -> None:
-        """A connection's output of this turn, ``size`` bytes, is on its way."""
-        self.metrics.response_bytes.value += size
 
     # --- turns ----------------------------------------------------------------------------------------
 
