@@ -109,12 +109,16 @@ class GetAllChildrenNumber(Operation):
         w.write_int(context.tree.count_descendants(path))
 
 
+# What Java's String.trim takes away.
+TRIMMED: Final = "".join([chr(code) for code in range(0x21)])
+
+
 class GetEphemerals(Operation):
     """getEphemerals: the calling session's."""
 
     def read(self, context: ReadContext, r: Reader, w: Writer) -> None:
         prefix = r.read_ustring()
-        if not prefix.strip():
+        if prefix.strip(TRIMMED) in ("", "/"):
             prefix = ""
         w.write_ustrings(context.tree.ephemerals_of(context.session_id, prefix))
 
