@@ -45,6 +45,7 @@ from zabra.tree.snapshot_walk import SnapshotWalk, TreeLoader
 from zabra.zab import phases
 from zabra.zab import synchronization as sync
 from zabra.zab.discovery import answer_epoch
+from zabra.zab.phases import SYNC_MODES
 from zabra.zab.synchronization import LearnerSync, SyncCommand
 
 # Where the connection stands.
@@ -507,7 +508,7 @@ class Learning(Role):
         self.host.note_available(False)
         self.peer.election.update_election_vote(sync_now.new_leader_zxid >> 32)
         self.host.info(
-            f"{self.name()}: synchronised with leader {self.leader_sid} "
+            f"{self.name()}: synchronised by {SYNC_MODES[sync_now.mode]} with leader {self.leader_sid} "
             f"at zxid 0x{self.host.tree.last_processed_zxid:x}"
         )
         self.begin_broadcast()
@@ -520,7 +521,7 @@ class Learning(Role):
     def begin_broadcast(self) -> None:
         """Serving begins: every session is touched once, so that the leader hears who is here."""
 
-    # --- broadcast --------------------------------------------------------------------------------------------
+    # --- broadcast ------------------------------------------------------------------------------------------
 
     def broadcast_packet(self, p: QuorumPacket) -> None:
         """One packet of the BROADCAST phase; subclasses take PROPOSAL, COMMIT, INFORM."""
