@@ -50,7 +50,8 @@ def test_decision_records_are_numbered_once() -> None:
 @pytest.mark.parametrize("record", RECORDS, ids=names(RECORDS))
 def test_decision_records_have_their_parts(record: Path) -> None:
     text = record.read_text("utf-8")
-    assert text.startswith(f"# {record.name[:4]}: "), "the title is '# <number>: <decision>'"
+    number = record.name[:4]
+    assert re.match(rf"# ({number}: |{int(number)}\. )\S", text), "the title is '# <number>: <decision>'"
     for part in ("Context", "Decision", "Alternatives", "Consequence"):
         assert re.search(rf"^(\*\*|## ){part}", text, re.MULTILINE), f"{part} is missing"
 

@@ -1,11 +1,13 @@
 """The table of options: complete, documented, and in step with ServerConfig and with upstream."""
 
+import re
 import typing
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import zabra
 from zabra.config import kinds
 from zabra.config.options import BY_NAME, HONOURED, IGNORED, OPTIONS, PREFIXES, REFUSED, Option, find
 from zabra.config.server import ServerConfig, TlsConfig
@@ -135,3 +137,27 @@ def test_names_are_unique() -> None:
     assert len({option.key for option in OPTIONS}) == len(OPTIONS)
     assert all(BY_NAME[option.key] is option for option in OPTIONS if not option.prefix)
     assert all(option.key.endswith(".") for option in PREFIXES)
+
+
+UNREAD = {
+    line.split("  # ")[0]: line.split("  # ")[1]
+    for line in (DATA / "unread_options.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+}
+
+
+def reading_sources() -> str:
+    """Everything outside config/, where an option would have an effect."""
+    package = Path(zabra.__path__[0])
+    paths = [
+        path for path in sorted(package.rglob("*.py")) if "config" not in path.relative_to(package).parts[:1]
+    ]
+    return "\n".join(path.read_text("utf-8") for path in paths)
+
+
+def test_every_honoured_option_is_read_somewhere() -> None:
+    """A row that says honoured while nothing reads its field would be a lie; the known ones become fewer."""
+    text = reading_sources()
+    fields_of_rows = dict.fromkeys(option.field.rpartition(".")[2] for option in OPTIONS if option.field)
+    unread = [field for field in fields_of_rows if not re.search(rf"\.{field}\b", text)]
+    assert sorted(set(unread) - set(UNREAD)) == []
