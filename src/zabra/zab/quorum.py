@@ -158,52 +158,58 @@ class AckSet:
     reconfiguration is under way, the next one (upstream ``SyncedLearnerTracker``).
     """
 
-    __slots__ = ("_masks", "_missing", "_reached", "verifiers")
+    __slots__ = ("_first", "_mask", "_reached", "_second", "_second_mask", "_second_reached", "verifiers")
 
     def __init__(self, verifiers: list[QuorumVerifier]) -> None:
-        assert verifiers, "acks need a configuration to be counted against"
+        count = len(verifiers)
+        assert 1 <= count <= 2, "acks are counted in the current configuration, and perhaps in the next"
+        # One of these per proposal: two of everything is cheaper than lists of two.
         self.verifiers: list[QuorumVerifier] = verifiers
-        self._masks: list[int] = [0] * len(verifiers)
-        self._reached: list[bool] = [False] * len(verifiers)
-        self._missing: int = len(verifiers)
+        self._first: QuorumVerifier = verifiers[0]
+        self._mask: int = 0
+        self._reached: bool = False
+        self._second: QuorumVerifier | None = verifiers[1] if count > 1 else None
+        self._second_mask: int = 0
+        self._second_reached: bool = count == 1
 
     def add(self, sid: i64) -> bool:
         """Counts ``sid`` where it votes; False where it votes in none."""
-        counted = False
-        for index in range(len(self.verifiers)):
-            verifier = self.verifiers[index]
-            bit = verifier.bit(sid)
-            if bit == 0:
-                continue
-            counted = True
-            mask = self._masks[index] | bit
-            self._masks[index] = mask
-            if not self._reached[index] and verifier.contains_mask(mask):
-                self._reached[index] = True
-                self._missing -= 1
+        bit = self._first.bit(sid)
+        counted = bit != 0
+        if counted:
+            mask = self._mask | bit
+            if mask != self._mask:
+                self._mask = mask
+                if not self._reached:
+                    self._reached = self._first.contains_mask(mask)
+        second = self._second
+        if second is not None:
+            bit = second.bit(sid)
+            if bit != 0:
+                counted = True
+                self._second_mask |= bit
+                self._second_reached = second.contains_mask(self._second_mask)
         return counted
 
     def has_all_quorums(self) -> bool:
         """Whether the acks are a quorum of every configuration."""
-        return self._missing == 0
+        return self._reached and self._second_reached
 
     def recount(self) -> bool:
         """``has_all_quorums`` anew, for a verifier whose oracle has changed its mind."""
-        self._missing = 0
-        for index in range(len(self.verifiers)):
-            self._reached[index] = self.verifiers[index].contains_mask(self._masks[index])
-            if not self._reached[index]:
-                self._missing += 1
-        return self._missing == 0
+        self._reached = self._first.contains_mask(self._mask)
+        second = self._second
+        self._second_reached = second is None or second.contains_mask(self._second_mask)
+        return self._reached and self._second_reached
 
     def has_sid(self, sid: i64) -> bool:
         """Whether ``sid`` votes in every configuration."""
-        votes = [verifier for verifier in self.verifiers if verifier.bit(sid) != 0]
-        return len(votes) == len(self.verifiers)
+        second = self._second
+        return self._first.bit(sid) != 0 and (second is None or second.bit(sid) != 0)
 
     def acked(self, index: i64) -> list[int]:
         """Who acked, of the voters of configuration ``index``, ascending."""
-        return self.verifiers[index].sids(self._masks[index])
+        return self.verifiers[index].sids(self._mask if index == 0 else self._second_mask)
 
     def __repr__(self) -> str:
         return ",".join([str(self.acked(index)) for index in range(len(self.verifiers))])
