@@ -22,6 +22,7 @@ from zabra.storage.errors import LogBrokenError, LogGapError, RottenLogError, Tr
 from zabra.storage.log_reader import LogFile, LogFileReader, LogReader, follows, list_logs, logs_holding
 from zabra.storage.names import NEW_LOG, join, log_name
 
+_REWRITE_BYTES: Final = 1024 * 1024
 DEFAULT_PREALLOCATE_BYTES: Final = 64 * 1024 * 1024
 # Upstream grows a file once less than this is left behind the entries.
 _GROW_MARGIN_BYTES: Final = 4096
@@ -95,14 +96,26 @@ class FileTxnLog:
             self._delete(file)
             return -1
         self.mend_ends([(file.path, offset) for offset in reader.bad_ends])
-        if reader.size > reader.end:
-            handle = self.disk.open(file.path)
-            try:
-                handle.truncate(reader.end)
-                handle.sync()
-            finally:
-                handle.close()
+        self._rewrite(file.path, reader.end)
         return reader.last_zxid
+
+    def _rewrite(self, path: str, end: int) -> None:
+        """Makes certain that what was read is also on the disk, and cuts what is behind it.
+
+        The last process may have died before its fsync, or of an fsync that failed.  After a failure the
+        kernel shows bytes that it will never write, and a second fsync would succeed without them.  Only
+        writing them again makes them durable, and a server may vote with nothing less.
+        """
+        handle = self.disk.open(path)
+        try:
+            for start in range(0, end, _REWRITE_BYTES):
+                data = self.disk.read(path, start, min(_REWRITE_BYTES, end - start))
+                handle.seek(start)
+                handle.write(data)
+            handle.truncate(end)
+            handle.sync()
+        finally:
+            handle.close()
 
     def mend_ends(self, places: Sequence[tuple[str, int]]) -> None:
         """Writes the end byte where it was found wrong behind a right checksum: (path, offset) each."""
