@@ -467,7 +467,8 @@ class Nemesis:
         if machine is None:
             return False
         if kind != SLOW:
-            self.monitor.promise(machine.sid).may_stop = True
+            until = self.cluster.scheduler.now_us + (_SPAN_MS + _RESTART_MS) * US_PER_MS
+            self.monitor.promise(machine.sid).may_stop_until_us = until
         machine.disk.inject(operation, kind, skip=self.prng.below(5))
         self._later(_SPAN_MS, machine.disk.clear_faults)
         return True

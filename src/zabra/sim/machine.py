@@ -74,6 +74,9 @@ class Monitor(Protocol):
     def turned(self, process: "Process") -> None:
         """A turn is over."""
 
+    def submitted(self, process: "Process", commands: list[DiskCommand]) -> None:
+        """These commands were given to the log's queue."""
+
     def logged(self, process: "Process", commands: list[DiskCommand]) -> None:
         """These commands of the log's queue are durable."""
 
@@ -525,6 +528,7 @@ class Process:
 
     def _carry_out(self, ready: Ready, now: int) -> None:
         if ready.disk:
+            self.machine.monitor.submitted(self, ready.disk)
             self.log_queue.submit(ready.disk)
         ends = self.ends
         for conn_id, data in ready.sends:

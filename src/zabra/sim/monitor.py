@@ -37,7 +37,7 @@ _MASK_64: Final = (1 << 64) - 1
 class Promise:
     """What one machine's disk has promised."""
 
-    __slots__ = ("accepted_epoch", "current_epoch", "damaged", "may_stop", "uncertain", "zxid")
+    __slots__ = ("accepted_epoch", "current_epoch", "damaged", "may_stop_until_us", "uncertain", "zxid")
 
     def __init__(self) -> None:
         self.zxid = 0
@@ -47,8 +47,8 @@ class Promise:
         self.uncertain = False
         # Data at rest was damaged: the next start may refuse it, or find less than was promised.
         self.damaged = False
-        # Disk operations were made to fail: this life may stop, the next start fail.
-        self.may_stop = False
+        # Disk operations were made to fail: until this moment (us) a server may stop, or fail to start.
+        self.may_stop_until_us = -1
 
     def forget(self) -> None:
         """The disk was lost."""
@@ -71,6 +71,7 @@ class ClusterMonitor:
         self.stops: list[str] = []
         # When (simulated us) each txn was first known to be committed, and each epoch first served.
         self.seen_us: dict[int, int] = {}
+        self.proposed_us: dict[int, int] = {}
         self.leader_since_us: dict[int, int] = {}
         self._now_us = 0
         self._digests: list[int] = []
@@ -197,6 +198,13 @@ class ClusterMonitor:
         elif leader != me:
             self.judgement.complain("leadership", f"epoch {epoch} is led by {leader} and by {me}")
 
+    def submitted(self, process: Process, commands: list[DiskCommand]) -> None:
+        """Notes when each txn was first handed to a log: by the leader, as it was made."""
+        now = process.machine.scheduler.now_us
+        for command in commands:
+            for entry in command.entries:
+                self.proposed_us.setdefault(entry.header.zxid, now)
+
     def logged(self, process: Process, commands: list[DiskCommand]) -> None:
         """Notes what a disk has promised."""
         promise = self.promise(process.sid)
@@ -238,14 +246,13 @@ class ClusterMonitor:
                     )
         promise.uncertain = False
         promise.damaged = False
-        promise.may_stop = False
         promise.zxid = recovered.last_zxid
 
     def refused(self, machine: Machine, reason: str) -> None:
         """Only a damaged disk may be refused."""
         self.judgement.count("refusals")
         promise = self.promise(machine.sid)
-        if not promise.damaged and not promise.may_stop:
+        if not promise.damaged and machine.scheduler.now_us > promise.may_stop_until_us:
             self.judgement.complain("recovery", f"server {machine.sid} refuses its data: {reason}")
 
     def stopped(self, process: Process, code: int, reason: str) -> None:
@@ -253,7 +260,7 @@ class ClusterMonitor:
         self.judgement.count("stops")
         self.stops.append(f"{process.sid}: {code} {reason}")
         promise = self.promise(process.sid)
-        if not promise.damaged and not promise.may_stop:
+        if not promise.damaged and process.machine.scheduler.now_us > promise.may_stop_until_us:
             self.judgement.complain("stop", f"server {process.sid} stops with {code}: {reason}")
 
     def failed(self, process: Process, error: BaseException) -> None:

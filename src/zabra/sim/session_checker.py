@@ -41,11 +41,13 @@ class SessionChecker:
             header = entry.header
             seen_us = self.monitor.seen_us.get(header.zxid, -1)
             if isinstance(entry.record, CreateSessionTxn):
-                created[header.client_id] = (seen_us, entry.record.time_out)
+                made_us = self.monitor.proposed_us.get(header.zxid, -1)
+                created[header.client_id] = (made_us, entry.record.time_out)
             elif header.type == codes.OP_CLOSE_SESSION and header.cxid == 0:
                 made = created.get(header.client_id)
-                if made is not None and seen_us >= 0:
-                    self._check_expiry(header.client_id, header.zxid, seen_us, made[0], made[1])
+                closed_us = self.monitor.proposed_us.get(header.zxid, seen_us)
+                if made is not None and closed_us >= 0:
+                    self._check_expiry(header.client_id, header.zxid, closed_us, made[0], made[1])
 
     def _find_connections(self) -> None:
         since: dict[int, tuple[int, int]] = {}
