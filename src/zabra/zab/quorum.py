@@ -67,6 +67,7 @@ class QuorumMaj(QuorumVerifier):
         self._half: int = len(voters) // 2
 
     def contains_mask(self, mask: int) -> bool:
+        """More than half."""
         return mask.bit_count() > self._half
 
 
@@ -100,6 +101,7 @@ class QuorumHierarchical(QuorumVerifier):
                 raise ValueError(f"server {sid} is not in a group")
 
     def contains_mask(self, mask: int) -> bool:
+        """More than half of the weight in more than half of the groups."""
         if mask == 0:
             return False
         majorities = 0
@@ -113,6 +115,7 @@ class QuorumHierarchical(QuorumVerifier):
         return majorities > len(self._groups) // 2
 
     def weight(self, sid: i64) -> i64:
+        """As configured; 0 for who is in no group."""
         return self._weights.get(sid, 0)
 
 
@@ -136,6 +139,7 @@ class QuorumOracleMaj(QuorumMaj):
         return self.need_oracle
 
     def contains_mask(self, mask: int) -> bool:
+        """More than half; or one of two, where the oracle is needed and says so."""
         if mask.bit_count() > self._half:
             return True
         if len(self.voters) > 2 or mask == 0:
