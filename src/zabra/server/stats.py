@@ -142,7 +142,7 @@ class ServerStats:
         self._turn_reads += 1
 
     def answered(self, op: i64, size: i64) -> bool:
-        """A reply, ``size`` bytes behind its length, was written; whether its namespace counts (``namespace_read``)."""
+        """A reply of ``size`` bytes was written; whether its namespace counts (``namespace_read``)."""
         self._turn_answers += 1
         self.response_sizes.note(size)
         self._response_bytes.value += size
