@@ -188,11 +188,16 @@ class ApacheServer(ServerProcess):
         *,
         jvm_flags: Sequence[str] = DEFAULT_JVM_FLAGS,
         name: str | None = None,
+        prefix: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.version = release(version)
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-        argv = java_command(version, main, "{config}", flags=jvm_flags)
-        super().__init__(argv, cfg, folder, name=name or f"Apache ZooKeeper {self.version}")
+        argv = [*prefix, *java_command(version, main, "{config}", flags=jvm_flags)]
+        super().__init__(
+            argv, cfg, folder, name=name or f"Apache ZooKeeper {self.version}", env=env, host=host
+        )
 
 
 class ApacheEnsemble(Ensemble):

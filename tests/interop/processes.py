@@ -91,7 +91,7 @@ class ServerProcess:
 
     ``folder`` gets ``zoo.cfg``, ``data/`` (unless the config names a dataDir), ``data/myid`` (from the key
     ``myid``) and ``server.log`` (stdout and stderr of all starts).  ``{config}`` in ``argv`` becomes the
-    path of zoo.cfg and ``{folder}`` that of the folder.
+    path of zoo.cfg and ``{folder}`` that of the folder.  ``host`` is where clients find it.
     """
 
     def __init__(
@@ -102,9 +102,11 @@ class ServerProcess:
         *,
         name: str = "server",
         env: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.name = name
         self.folder = folder
+        self.host = host
         self.cfg: dict[str, ConfigValue] = dict(cfg)
         self.myid = self.cfg.pop("myid", None)
         self.data_dir = Path(str(self.cfg.setdefault("dataDir", str(folder / "data"))))
@@ -128,7 +130,7 @@ class ServerProcess:
     @property
     def address(self) -> str:
         """``host:port`` for clients."""
-        return f"127.0.0.1:{self.client_port}"
+        return f"{self.host}:{self.client_port}"
 
     @property
     def pid(self) -> int:
@@ -171,7 +173,7 @@ class ServerProcess:
 
     def _port_taken(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.client_port), timeout=2).close()
+            socket.create_connection((self.host, self.client_port), timeout=2).close()
         except (OSError, ServerError):
             # A member without a plain client port has none that could be taken.
             return False
@@ -203,7 +205,7 @@ class ServerProcess:
 
     def four_letter(self, word: str, timeout_s: float = 2.0) -> str | None:
         """Answer to a four-letter word, or None."""
-        return four_letter("127.0.0.1", self.client_port, word, timeout_s)
+        return four_letter(self.host, self.client_port, word, timeout_s)
 
     def exit_code(self) -> int | None:
         """Exit code of the last process, None while it runs or before it ran."""
@@ -270,10 +272,11 @@ MakeServer = Callable[[int, dict[str, ConfigValue], Path], ServerProcess]
 
 
 class Ensemble:
-    """``participants`` voters with ids 1…n and ``observers`` with the ids after them, on loopback.
+    """``participants`` voters with ids 1…n and ``observers`` with the ids after them.
 
     ``ports`` gives four ports per member (client, quorum, election, admin); None takes free ones.
-    ``cfg`` is added to every member's configuration.
+    ``cfg`` is added to every member's configuration.  ``hosts`` has the address of each member, in the
+    order of ids; None puts all on loopback.
     """
 
     def __init__(
@@ -285,8 +288,10 @@ class Ensemble:
         *,
         cfg: Mapping[str, ConfigValue] | None = None,
         ports: Sequence[int] | None = None,
+        hosts: Sequence[str] | None = None,
     ) -> None:
         total = participants + observers
+        self.hosts = list(hosts) if hosts is not None else ["127.0.0.1"] * total
         numbers = list(ports) if ports is not None else free_ports(4 * total)
         if len(numbers) < 4 * total:
             raise ServerError(f"{total} members need {4 * total} ports, not {len(numbers)}")
@@ -301,7 +306,7 @@ class Ensemble:
 
     def _line(self, sid: int, ports: Sequence[int]) -> str:
         role = "observer" if sid in self.observer_ids else "participant"
-        return f"127.0.0.1:{ports[1]}:{ports[2]}:{role}"
+        return f"{self.hosts[sid - 1]}:{ports[1]}:{ports[2]}:{role}"
 
     @property
     def connect_string(self) -> str:

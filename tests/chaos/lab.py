@@ -1,0 +1,139 @@
+"""A network of its own per server, on one bridge: partitions as packets that vanish, not as errors.
+
+Each server gets a network namespace with one address; clients reach all of them from where the tests run.
+To cut a direction the sender is given a wrong hardware address for the receiver, so its packets go nowhere
+and nobody is told; TCP retransmits, as on a broken switch.  Needs root and iproute2.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+
+NOWHERE = "02:ff:ff:ff:ff:ff"
+
+
+@cache
+def unavailable() -> str:
+    """Why there can be no lab here; empty where there can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if shutil.which("ip") is None:
+        return "iproute2 is not installed"
+    probe = f"zprobe{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
+    if made.returncode != 0:
+        return f"no network namespaces: {made.stderr.strip()}"
+    subprocess.run(["ip", "netns", "del", probe], check=True)
+    return ""
+
+
+class Lab:
+    """Servers 1 to ``count``; use as a context manager."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._net = os.getpid() % 200 + 20
+        self._name = f"zb{os.getpid() % 100000}"
+        self._cuts: dict[tuple[int, int], None] = {}
+        self._up = False
+
+    @property
+    def source(self) -> str:
+        """The address that clients come from."""
+        return f"10.213.{self._net}.254"
+
+    def address(self, sid: int) -> str:
+        """Where server ``sid`` is."""
+        return f"10.213.{self._net}.{sid}"
+
+    def prefix(self, sid: int) -> list[str]:
+        """What to put before a command so that it runs in the network of server ``sid``."""
+        return ["ip", "netns", "exec", self._namespace(sid)]
+
+    def _namespace(self, sid: int) -> str:
+        return f"{self._name}n{sid}"
+
+    def _mac(self, sid: int) -> str:
+        return f"02:00:0a:d5:{self._net:02x}:{sid:02x}"
+
+    def __enter__(self) -> Lab:
+        atexit.register(self.close)
+        self._up = True
+        bridge = self._name
+        commands = [
+            f"link add {bridge} type bridge",
+            f"addr add {self.source}/24 dev {bridge}",
+            f"link set {bridge} up",
+        ]
+        for sid in range(1, self.count + 1):
+            _run("ip", "netns", "add", self._namespace(sid))
+            outer = f"{bridge}v{sid}"
+            commands += [
+                f"link add {outer} type veth peer name peer0 address {self._mac(sid)} "
+                f"netns {self._namespace(sid)}",
+                f"link set {outer} master {bridge}",
+                f"link set {outer} up",
+            ]
+        _batch([], commands)
+        for sid in range(1, self.count + 1):
+            inside = [f"addr add {self.address(sid)}/24 dev peer0", "link set lo up", "link set peer0 up"]
+            inside += [self._way(other, self._mac(other)) for other in self._others(sid)]
+            _batch(["-n", self._namespace(sid)], inside)
+        return self
+
+    def _others(self, sid: int) -> list[int]:
+        return [other for other in range(1, self.count + 1) if other != sid]
+
+    def _way(self, sid: int, mac: str) -> str:
+        return f"neigh replace {self.address(sid)} lladdr {mac} nud permanent dev peer0"
+
+    def cut(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Packets from the first to the second of each pair vanish from now on."""
+        for sender in sorted({sender for sender, _ in pairs}):
+            targets = [receiver for one, receiver in pairs if one == sender]
+            commands = [self._way(receiver, NOWHERE) for receiver in targets]
+            _batch(["-n", self._namespace(sender)], commands)
+        self._cuts.update(dict.fromkeys(pairs))
+
+    def heal(self) -> None:
+        """Everything arrives again."""
+        cuts = list(self._cuts)
+        self._cuts = {}
+        for sender in sorted({sender for sender, _ in cuts}):
+            targets = [receiver for one, receiver in cuts if one == sender]
+            commands = [self._way(receiver, self._mac(receiver)) for receiver in targets]
+            _batch(["-n", self._namespace(sender)], commands)
+
+    def isolate(self, sids: Sequence[int]) -> None:
+        """``sids`` and the rest no longer hear each other; clients reach all of them as before."""
+        rest = [sid for sid in range(1, self.count + 1) if sid not in sids]
+        self.cut([(one, other) for one in sids for other in rest])
+        self.cut([(other, one) for one in sids for other in rest])
+
+    def close(self) -> None:
+        """Takes it all down; servers should have stopped."""
+        if not self._up:
+            return
+        self._up = False
+        for sid in range(1, self.count + 1):
+            subprocess.run(["ip", "netns", "del", self._namespace(sid)], capture_output=True, check=False)
+        subprocess.run(["ip", "link", "del", self._name], capture_output=True, check=False)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _run(*words: str) -> None:
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr.strip()}"
+
+
+def _batch(options: Sequence[str], commands: Sequence[str]) -> None:
+    text = "".join(f"{command}\n" for command in commands)
+    done = subprocess.run(["ip", *options, "-batch", "-"], input=text, capture_output=True, text=True)
+    assert done.returncode == 0, f"{text}: {done.stderr.strip()}"

@@ -1,0 +1,147 @@
+"""A crowd of busy clients on an ensemble, from its first request to the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.interop import witness
+from tests.interop.live import Crowd
+from tests.interop.members import monitor, zxid_of
+from tests.interop.processes import Ensemble, ServerProcess, poll
+from tests.interop.session import Session, differences, tree_over_wire
+
+from zabra.client import calls
+from zabra.client.calls import Part
+from zabra.sim.checkers import Judgement
+from zabra.sim.histories import History, dump
+from zabra.sim.prng import Prng
+from zabra.sim.workload import Appetite, BusyProgram, draw_appetite
+
+THINK_US = 8_000
+
+
+class Program38(BusyProgram):
+    """What Apache ZooKeeper 3.8 does otherwise is left out: it answers create2 within a multi as create."""
+
+    def _part(self) -> Part:
+        while True:
+            part = super()._part()
+            if part.op != calls.create2("/", b"").op:
+                return part
+
+
+def busy_programs(count: int, seed: int, *, line: str = "3.9", think_us: int = THINK_US) -> list[Any]:
+    """``count`` programs with appetites drawn from ``seed``."""
+    prng = Prng(seed, "appetite")
+    kind = Program38 if line == "3.8" else BusyProgram
+    programs = []
+    for number in range(count):
+        appetite: Appetite = draw_appetite(prng, think_us)
+        programs.append(kind(appetite, Prng(seed, f"program {number}")))
+    return programs
+
+
+def crowd_on(
+    ensemble: Ensemble, programs: Sequence[Any], seed: int, *, timeout_ms: int, source: str = ""
+) -> Crowd:
+    """The crowd; every client may use every member."""
+    addresses = [(member.host, member.client_port) for member in ensemble.members.values()]
+    return Crowd(addresses, programs, seed=seed, timeout_ms=timeout_ms, source=source)
+
+
+def settle(crowd: Crowd, timeout_s: float = 60.0) -> None:
+    """Nobody asks any more, and everything asked is answered."""
+    crowd.wind_down()
+
+    def quiet() -> bool | None:
+        crowd.check_alive()
+        return crowd.is_quiet() or None
+
+    poll("the crowd is quiet", timeout_s, quiet)
+
+
+def wait_equal_zxids(ensemble: Ensemble, timeout_s: float = 60.0) -> int:
+    """Waits until every running member has applied as much as the one that is ahead; returns that zxid."""
+
+    def same() -> int | None:
+        zxids = [zxid_of(member) for member in ensemble.members.values() if member.running]
+        return zxids[0] if zxids and zxids[0] is not None and len(set(zxids)) == 1 else None
+
+    return poll("all members at one zxid", timeout_s, same)
+
+
+def level(ensemble: Ensemble, timeout_s: float = 60.0) -> int:
+    """Waits until every member has applied what was written before; returns the last zxid before this.
+
+    A txn of its own does that: a learner shows no zxid for the mere start of an epoch.
+    """
+    leader = ensemble.members[ensemble.wait_leader(timeout_s)]
+    marker = Session().connect_when_possible(leader.address, timeout_s)
+    marker.error_of(calls.create("/level", b""))
+    zxid = marker.zxid
+    marker.drop()
+
+    def reached() -> bool | None:
+        seen = [zxid_of(member) or 0 for member in ensemble.members.values() if member.running]
+        return min(seen) >= zxid or None
+
+    poll(f"all members at 0x{zxid:x}", timeout_s, reached)
+    return zxid - 1
+
+
+def compare_trees(ensemble: Ensemble) -> int:
+    """Every running member shows the same tree, node by node; returns the number of nodes."""
+    trees = {}
+    for sid, member in ensemble.members.items():
+        if member.running:
+            session = Session().connect_when_possible(member.address)
+            session.do(calls.sync("/"))
+            trees[sid] = tree_over_wire(member.address, session)
+            session.drop()
+    first, *others = trees
+    for sid in others:
+        found = differences(trees[first], trees[sid])
+        assert not found, f"members {first} and {sid} differ in {len(found)} nodes: {found[:5]}"
+    return len(trees[first])
+
+
+def digest_mismatches(ensemble: Ensemble) -> dict[int, str]:
+    """What each running member counts."""
+    running = {sid: member for sid, member in ensemble.members.items() if member.running}
+    return {sid: monitor(member).get("digest_mismatches_count", "?") for sid, member in running.items()}
+
+
+def check_digests(ensemble: Ensemble) -> None:
+    """No member, of whatever implementation, has seen a digest that was not its own tree's."""
+    found = digest_mismatches(ensemble)
+    assert set(found.values()) == {"0"}, f"digest mismatches by member: {found}"
+
+
+def verdict(
+    members: Sequence[ServerProcess],
+    history: History,
+    until: int,
+    extra: Sequence[Path] = (),
+    watches: bool = True,
+) -> Judgement:
+    """The members have stopped: their logs, up to the zxid ``until``, against the history.
+
+    ``extra`` are folders of earlier lives.
+    """
+    runs = []
+    for folder in [*(member.data_dir for member in members), *extra]:
+        runs += witness.runs_of(folder)
+    found = witness.disagreements(runs)
+    assert not found, f"{len(found)} zxids have two contents: {found[:3]}"
+    chain = [entry for entry in witness.chain_of(runs) if entry.header.zxid <= until]
+    return witness.judge(chain, history, watches)
+
+
+def keep(history: History, folder: Path) -> Path:
+    """Writes the history beside the servers' logs, for whoever has to find out why."""
+    path = folder / "history.jsonl"
+    with path.open("w") as out:
+        out.writelines(line + "\n" for line in dump(history))
+    return path
