@@ -60,13 +60,11 @@ def compare(outcomes: Outcomes, expected: Outcomes, on_apache: bool) -> tuple[li
     return told, deviations
 
 
-def start(on_apache: bool, folder: Path) -> NamedServer:
-    """Starts the server under test."""
+def server_under_test(on_apache: bool, folder: Path) -> NamedServer:
+    """The server under test, not started."""
     port = free_ports(1, 12900, 13000)[0]
     make = apache_server if on_apache else zabra_server
-    server = make(folder, port, BAD_INPUT_PROPERTIES, BAD_INPUT_CONFIG)
-    server.start()
-    return server
+    return make(folder, port, BAD_INPUT_PROPERTIES, BAD_INPUT_CONFIG)
 
 
 def run(address: Address, pid: int | None, options: argparse.Namespace) -> int:
@@ -114,11 +112,9 @@ def main() -> int:
         host, _, port = options.server.rpartition(":")
         return run((host, int(port)), options.pid, options)
     with tempfile.TemporaryDirectory(prefix="badinput-") as folder:
-        server = start(options.apache or options.record, Path(folder))
-        try:
+        server = server_under_test(options.apache or options.record, Path(folder))
+        with server:
             return run(server.pair, server.pid, options)
-        finally:
-            server.stop()
 
 
 if __name__ == "__main__":

@@ -269,14 +269,14 @@ def multis() -> list[Case]:
     ]  # fmt: skip
 
 
+def _create(path: str, acl: Any = WORLD, flags: int = 0, code: int = codes.OP_CREATE) -> Op:
+    return "create", code, path, b"", acl, flags
+
+
 def values() -> list[Case]:
     """Well-formed requests with values that make no sense."""
-
-    def create(path: str, acl: Any = WORLD, flags: int = 0, code: int = codes.OP_CREATE) -> Op:
-        return "create", code, path, b"", acl, flags
-
     out = [
-        _op(f"create {path!r}", create(path))
+        _op(f"create {path!r}", _create(path))
         for path in (
             "",
             "bad",
@@ -298,7 +298,7 @@ def values() -> list[Case]:
         )
     ]
     out += [
-        _op(f"create with ACL {acl}", create("/bad/acl", acl))
+        _op(f"create with ACL {acl}", _create("/bad/acl", acl))
         for acl in (
             None,
             (),
@@ -314,7 +314,7 @@ def values() -> list[Case]:
         )
     ]
     out += [
-        _op(f"create with flags {flags}", create("/bad/flags", WORLD, flags))
+        _op(f"create with flags {flags}", _create("/bad/flags", WORLD, flags))
         for flags in (-1, 5, 6, 7, 99, HUGE)
     ]
     out += [
@@ -328,15 +328,20 @@ def values() -> list[Case]:
             fatal_to_apache=True,
         )
     )
-    out += [
+    return out
+
+
+def odd_values() -> list[Case]:
+    """Long paths, nodes that must stay, modes and types that are none."""
+    return [
         Case(
             "request: create with bytes after the end",
-            request(1, 1, encode(create("/bad/tail"))[1] + b"junk"),
+            request(1, 1, encode(_create("/bad/tail"))[1] + b"junk"),
         ),
         _op("exists of a path of 1 MB", ("exists", "/" + "x" * 1_000_000, 0)),
-        _op("create of a path of 1 MB", create("/" + "x" * 1_000_000)),
+        _op("create of a path of 1 MB", _create("/" + "x" * 1_000_000)),
         _op("getData 10000 levels down", ("get_data", "/x" * 10_000, 0)),
-        _op("create 10000 levels down", create("/x" * 10_000)),
+        _op("create 10000 levels down", _create("/x" * 10_000)),
         _op("delete of /", ("delete", "/", -1)),
         _op("delete of /zookeeper", ("delete", "/zookeeper", -1)),
         _op("setData of version -2^31", ("set_data", "/bad", b"", -(2**31))),
@@ -349,7 +354,6 @@ def values() -> list[Case]:
         _op("reconfig", ("reconfig", "server.9=junk", None, None, -1)),
         _raw("create: null path and null ACL", 1, integer(-1) * 3 + integer(0)),
     ]
-    return out
 
 
 def auths() -> list[Case]:
@@ -390,6 +394,7 @@ def table() -> Sequence[Case]:
         vectors(),
         multis(),
         values(),
+        odd_values(),
         auths(),
     )
     return [case for group in groups for case in group]

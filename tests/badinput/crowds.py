@@ -6,6 +6,7 @@ Each function returns what it measured as words for the report line, or raises `
 from __future__ import annotations
 
 import contextlib
+import select
 import selectors
 import socket
 import threading
@@ -21,6 +22,8 @@ from tests.differential.wire import Connection, connect_request, encode, integer
 from zabra.proto import codes
 
 HEALTHY_P99_S: Final = 1.0
+ENOUGH_CALLS: Final = 50
+ENOUGH_WITHIN_S: Final = 30.0
 RSS_LIMIT_MIB: Final = 200
 """How much a server may grow over one crowd (reliability target R13)."""
 
@@ -39,6 +42,7 @@ class Healthy:
         self.seconds: list[float] = []
         self._error: Exception | None = None
         self._stop = threading.Event()
+        self._enough = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -51,20 +55,24 @@ class Healthy:
                     started = time.monotonic()
                     err, _ = self._connection.call(xid, op)
                     self.seconds.append(time.monotonic() - started)
+                    if len(self.seconds) == ENOUGH_CALLS:
+                        self._enough.set()
                     if err:
                         raise Failed(f"a healthy client's {op[0]} was answered {err}")
         except (Failed, OSError) as error:
             self._error = error
+            self._enough.set()
 
     def finish(self) -> str:
         """Stops; the slowest hundredth in words.  Raises Failed when a call failed or was too slow."""
+        self._enough.wait(ENOUGH_WITHIN_S)
         self._stop.set()
         self._thread.join()
         if self._error is not None:
             raise Failed(f"a healthy client failed: {self._error}")
         self._connection.call(1_000_000, ("close_session",))
         self._connection.close()
-        if len(self.seconds) < 10:
+        if len(self.seconds) < ENOUGH_CALLS:
             raise Failed("a healthy client was hardly served")
         p99 = sorted(self.seconds)[len(self.seconds) * 99 // 100]
         if p99 > HEALTHY_P99_S:
@@ -98,7 +106,7 @@ def slow(address: Address, pid: int | None, words: list[str]) -> None:
     with beside_healthy(address, words):
         for byte in connect_request(SESSION_MS) + request(1, *encode(("exists", PARENT, 0))):
             connection.send(bytes([byte]))
-            time.sleep(0.003)
+            select.select([connection.socket], [], [], 0.003)
         frames = [connection.frame(), connection.frame()]
     connection.close()
     if None in frames:

@@ -26,6 +26,8 @@ QUIET_S = 0.4
 """How long nothing must come before an incomplete input counts as waited for."""
 ANSWER_S = 20.0
 PARENT = "/bad"
+SECOND_CONNECT_RESPONSE = 37
+"""Length of a ConnectResponse, which has no header, where a reply is looked for."""
 
 _PING = request(codes.XID_PING, codes.OP_PING)
 
@@ -102,7 +104,9 @@ def _frames(connection: Connection, first: bool) -> list[str]:
         xid, _, err = HEADER.unpack_from(payload)
         if xid == codes.XID_PING and len(payload) == HEADER.size and err == 0:
             return [*out, _after_ping(connection, out)]
-        out.append(_reply(xid, err, payload[HEADER.size :]))
+        # Upstream sometimes answers what stands behind a closeSession before it closes, and sometimes not.
+        if err != codes.ERR_SESSION_EXPIRED:
+            out.append(_reply(xid, err, payload[HEADER.size :]))
 
 
 def _after_ping(connection: Connection, seen: list[str]) -> str:
@@ -129,6 +133,8 @@ def _session(payload: bytes) -> str:
 def _reply(xid: int, err: int, body: bytes) -> str:
     if xid == codes.XID_NOTIFICATION:
         return f"event type={INT.unpack_from(body)[0]}"
+    if xid == 0 and len(body) == SECOND_CONNECT_RESPONSE - HEADER.size:
+        return "a ConnectResponse"
     size = f" body={len(body)}" if body else ""
     return f"reply xid={xid} err={err}{size}"
 

@@ -235,9 +235,11 @@ class Run:
         sent: list[tuple[int, int, Op]] = []
         for op in ops:
             sent.append((self._next_xid(op), encode(resolve(op, 1))[0], op))
-        for side in self._slots[session]:
+        left = self._slots[session][0].last_zxid
+        for index, side in enumerate(self._slots[session]):
             assert side.connection is not None
-            parts = [request(xid, *encode(resolve(op, side.last_zxid))) for xid, _, op in sent]
+            zxid_of = self._same.right if index else int
+            parts = [request(xid, *encode(resolve(op, left, zxid_of))) for xid, _, op in sent]
             side.connection.send(b"".join(parts))
         until_closed = closes(ops[-1])
         frames = []
@@ -414,7 +416,7 @@ class Harness:
         """Leaves out ever smaller stretches, keeping what still shows a difference."""
         size = max(len(best), sum(len(step[2]) for step in best if step[0] == "batch")) // 2
         while size >= 1:
-            start = 1
+            start = 0
             while self._runs_left > 0:
                 candidate = without(best, start, size)
                 if candidate == best:

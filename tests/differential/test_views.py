@@ -28,7 +28,7 @@ def reply(zxid: int, body: Stat | None = None, *, xid: int = 1, err: int = 0, ta
 
 
 def exists(payload: bytes) -> View:
-    return view(codes.OP_EXISTS, payload, Clock())
+    return view(codes.OP_EXISTS, payload, Clock(NOW_MS))
 
 
 def paired(delta: int = 0) -> Correspondence:
@@ -67,7 +67,7 @@ def test_each_kind_of_difference_is_found(left: bytes, right: bytes, told: str) 
     same = paired()
     same.session(5, 50)
     if told == "reply zxid" and len(left) == 16:
-        views = view(None, left, Clock()), view(None, right, Clock())
+        views = view(None, left, Clock(NOW_MS)), view(None, right, Clock(NOW_MS))
     else:
         views = exists(left), exists(right)
     assert same.difference(*views) == told
@@ -83,7 +83,10 @@ def test_session_ids_correspond_once_told() -> None:
 def test_the_zxids_may_drift_where_a_body_could_not_be_read() -> None:
     same = paired()
     refused = codes.ERR_MARSHALLING
-    left, right = view(1, reply(121, err=refused), Clock()), view(1, reply(120, err=refused), Clock())
+    left, right = (
+        view(1, reply(121, err=refused), Clock(NOW_MS)),
+        view(1, reply(120, err=refused), Clock(NOW_MS)),
+    )
     assert same.difference(left, right) is None
     assert same.drifts == 1
     assert same.difference(exists(reply(122, stat(110))), exists(reply(121, stat(110)))) is None
@@ -91,8 +94,8 @@ def test_the_zxids_may_drift_where_a_body_could_not_be_read() -> None:
 
 
 def test_a_failed_write_may_not_drift() -> None:
-    left = view(1, reply(121, err=codes.ERR_NO_NODE), Clock())
-    right = view(1, reply(120, err=codes.ERR_NO_NODE), Clock())
+    left = view(1, reply(121, err=codes.ERR_NO_NODE), Clock(NOW_MS))
+    right = view(1, reply(120, err=codes.ERR_NO_NODE), Clock(NOW_MS))
     assert paired().difference(left, right) == "reply zxid"
 
 
@@ -101,7 +104,7 @@ def test_events_carry_path_and_zxid() -> None:
         writer = Writer()
         ReplyHeader(codes.XID_NOTIFICATION, zxid, 0).encode(writer)
         WatcherEvent(codes.EVENT_NODE_DELETED, codes.STATE_SYNC_CONNECTED, path).encode(writer)
-        return view(None, writer.getvalue(), Clock())
+        return view(None, writer.getvalue(), Clock(NOW_MS))
 
     assert event("/a", 120).is_event
     assert paired().difference(event("/a", 120), event("/a", 120)) is None
@@ -112,7 +115,7 @@ def test_events_carry_path_and_zxid() -> None:
 def test_children_have_no_order() -> None:
     def children(*names: bytes) -> View:
         body = struct.pack(">i", len(names)) + b"".join(struct.pack(">i", len(n)) + n for n in names)
-        return view(codes.OP_GET_CHILDREN, reply(120, tail=body), Clock())
+        return view(codes.OP_GET_CHILDREN, reply(120, tail=body), Clock(NOW_MS))
 
     assert paired().difference(children(b"a", b"b"), children(b"b", b"a")) is None
     assert paired().difference(children(b"a", b"b"), children(b"a", b"c")) == "content"

@@ -49,8 +49,9 @@ class View:
 class Clock:
     """The run's time window; a server's wall-clock value becomes a word."""
 
-    def __init__(self) -> None:
-        self.first_ms = int(time.time() * 1000) - CLOCK_SLACK_MS
+    def __init__(self, start_ms: int | None = None) -> None:
+        start_ms = int(time.time() * 1000) if start_ms is None else start_ms
+        self.first_ms = start_ms - CLOCK_SLACK_MS
 
     def word(self, value: int) -> str:
         """``none`` for 0, ``now`` for a time in this run, ``strange`` for anything else."""
@@ -175,6 +176,11 @@ class Correspondence:
         """The two servers' ids of one session."""
         self._left_to_right[left] = right
         self._right_to_left[right] = left
+
+    def right(self, left: int) -> int:
+        """The right server's zxid that stands where this one of the left server stands."""
+        index = bisect.bisect_right(self._starts, left) - 1
+        return left - self._deltas[index] if left > 0 and index >= 0 else left
 
     def difference(self, left: View, right: View) -> str | None:
         """What is different, or None."""
