@@ -12,7 +12,6 @@ from zabra.server.host import Host
 from zabra.server.peer import Peer
 from zabra.server.roles.learning import Learning
 from zabra.server.serving import Serving
-from zabra.server.views import RoleView
 from zabra.zab.zxid import follows
 
 
@@ -26,10 +25,6 @@ class Following(Learning):
 
     def name(self) -> str:
         return "follower"
-
-    def describe(self, view: RoleView) -> None:
-        super().describe(view)
-        view.synced_observers = 0
 
     def propose(self, entry: TxnEntry) -> None:
         zxid = entry.header.zxid
