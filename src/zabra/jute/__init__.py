@@ -1,1 +1,1 @@
-"""TODO"""
+"""Jute: the encoding of ZooKeeper's wire and disk."""

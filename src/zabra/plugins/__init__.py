@@ -1,1 +1,1 @@
-"""TODO"""
+"""Publishers and other extensions."""

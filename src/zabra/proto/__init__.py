@@ -1,1 +1,1 @@
-"""TODO"""
+"""Records, messages and numbers of the wire and the disk."""

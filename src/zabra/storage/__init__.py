@@ -1,1 +1,1 @@
-"""TODO"""
+"""Files behind one door: log, snapshots, epochs, in upstream's formats."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Publishers that come with the package."""
