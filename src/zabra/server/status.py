@@ -224,10 +224,9 @@ class ServerView:
             sessions = [(one, tree.sessions[one]) for one in ids[:left]]
         if self.role.parts & PART_EPHEMERALS:
             for session_id, paths in tree.ephemerals.by_session.items():
-                if left <= 0:
-                    self.cut = True
+                shown = self._first(list(paths), left)
+                if not shown:
                     break
-                shown = list(paths)[:left]
                 left -= len(shown)
                 ephemerals.append((session_id, shown))
         # (id, timeout ms) of every session the ensemble knows, where this server does not expire them.
@@ -252,20 +251,19 @@ class ServerView:
         left = self.limit
         if self.role.parts & PART_WATCHES_BY_SESSION:
             for watcher, paths in table.paths.items():
-                if left <= 0:
-                    self.cut = True
+                shown = self._first(list(paths), left)
+                if not shown:
                     break
-                shown = list(paths)[:left]
                 left -= len(shown)
                 by_session.append((session_of(serving, watcher), shown))
         if self.role.parts & PART_WATCHES_BY_PATH:
-            for path, watchers in table.modes.items():
-                if left <= 0:
-                    self.cut = True
+            for path, here in table.modes.items():
+                watchers: list[int] = list(here)[:left]
+                self._note_left(len(here), left)
+                if not watchers:
                     break
-                ids = [session_of(serving, watcher) for watcher in list(watchers)[:left]]
-                left -= len(ids)
-                by_path.append((path, ids))
+                left -= len(watchers)
+                by_path.append((path, [session_of(serving, watcher) for watcher in watchers]))
         # Data watches only, as upstream's wchc and wchp.
         self.watches_by_session: list[tuple[int, list[str]]] = by_session
         self.watches_by_path: list[tuple[str, list[int]]] = by_path
@@ -281,8 +279,16 @@ class ServerView:
         # By top-level node: count limit, bytes limit, count, bytes.
         self.quotas: dict[str, tuple[int, int, int, int]] = quotas
 
+    def _first(self, paths: list[str], left: i64) -> list[str]:
+        """The paths that may still be shown."""
+        self._note_left(len(paths), left)
+        return paths[:left]
+
     def _note_cut(self, count: i64) -> None:
-        if count > self.limit:
+        self._note_left(count, self.limit)
+
+    def _note_left(self, count: i64, left: i64) -> None:
+        if count > left:
             self.cut = True
 
     def is_read_only(self) -> bool:
