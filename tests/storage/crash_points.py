@@ -127,10 +127,15 @@ def _choices(changes: list[Change]) -> Iterator[Kept]:
         yield {c.number: whole(c) for c in changes if c.kind != kind}
 
 
+class ViolationFound(Exception):
+    """A state that breaks a promise, for those who only ask whether there is one."""
+
+
 class Enumerator:
     """Counts states, operations and violations over all workloads."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop_at_first: bool = False) -> None:
+        self.stop_at_first = stop_at_first
         self.states = 0
         self.recoveries = 0
         self.nested = 0
@@ -176,7 +181,12 @@ class Enumerator:
                 self._crash_while_recovering(found.after_crash({}), promises, where)
             problem = check(found, promises)
             if problem:
-                self.violations.append(f"{where}, kept {kept}: {problem}")
+                self._violated(f"{where}, kept {kept}: {problem}")
+
+    def _violated(self, what: str) -> None:
+        self.violations.append(what)
+        if self.stop_at_first:
+            raise ViolationFound(what)
 
     def _crash_while_recovering(self, disk: SimDisk, promises: Promises, where: str) -> None:
         """Recovery changes the disk too; a second crash must not make matters worse."""
@@ -190,7 +200,7 @@ class Enumerator:
         try:
             recover(new_store(disk), disk, options())
         except StorageError as error:
-            self.violations.append(f"{where}: {error}")
+            self._violated(f"{where}: {error}")
 
 
 # Only reached once something has gone wrong already.

@@ -7,6 +7,7 @@ from zabra.proto.records import ACL, CreateTxn, Id, TxnDigest, TxnHeader
 from zabra.proto.txn import TxnEntry, encode_txn
 from zabra.server.recovery import Recovered, RecoveryOptions, open_store, recover
 from zabra.sim.disk import SimDisk
+from zabra.sim.prng import Prng
 from zabra.storage.disk import Disk
 from zabra.storage.txnsnaplog import FileTxnSnapLog
 from zabra.tree.datatree import DataTree
@@ -48,12 +49,17 @@ class Applied:
         self.leader = Leader()
         self.tree = DataTree(EphemeralTypes(extended=True))
         self.entries: list[TxnEntry] = []
+        self.draws = Prng(1, "txns")
+        self.calls: list[tuple[tuple[int, int, int, int], tuple[int, int, int]]] = []
 
     def propose(self, op: int, path: int, value: int, session: int) -> TxnEntry | None:
         """Makes the next txn and applies it; None if nothing valid comes of the draws."""
-        made = self.leader.propose(op, path, value, session)
+        leader = self.leader
+        before = (leader.zxid, leader.time, leader.next_session)
+        made = leader.propose(op, path, value, session)
         if made is None:
             return None
+        self.calls.append(((op, path, value, session), before))
         header, record = made
         self.tree.process_txn(header, record)
         digest = None if header.type == codes.OP_ERROR else TxnDigest(2, self.tree.digest)
@@ -62,16 +68,14 @@ class Applied:
         return entry
 
     def some(self, count: int) -> list[TxnEntry]:
-        """``count`` txns of all kinds, the same ones on every call sequence."""
+        """``count`` txns of all kinds; the same ones for the same calls."""
         out: list[TxnEntry] = []
-        step = len(self.entries) + 1
         while len(out) < count:
-            step += 1
-            entry = self.propose(step % 12, step * 7 % 17, step * 5 % 11, step * 3)
-            if entry is None:
-                entry = self.propose(9, 0, step, 0)
-            assert entry is not None
-            out.append(entry)
+            # Creates come up most, or there would be little to delete and to change.
+            op = self.draws.pick([0, 0, 1, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 11])
+            entry = self.propose(op, self.draws.below(17), self.draws.below(11), self.draws.below(4))
+            if entry is not None:
+                out.append(entry)
         return out
 
     def new_epoch(self) -> None:
@@ -79,12 +83,14 @@ class Applied:
         self.leader.zxid = ((self.leader.zxid >> 32) + 1) << 32
 
     def forget_after(self, zxid: int) -> "Applied":
-        """The same history up to ``zxid``, built anew."""
+        """The same history up to ``zxid``, made anew, from where it can go on in another way."""
         out = Applied()
-        for entry in self.entries:
+        for entry, (draws, before) in zip(self.entries, self.calls, strict=True):
             if entry.header.zxid <= zxid:
-                out.tree.process_txn(entry.header, entry.record)
-                out.entries.append(entry)
+                out.leader.zxid, out.leader.time, out.leader.next_session = before
+                again = out.propose(*draws)
+                assert again is not None
+                assert again.raw == entry.raw
         return out
 
 

@@ -68,7 +68,7 @@ def seen(client: KazooClient) -> dict[str, Any]:
     while todo:
         path = todo.pop()
         data, stat = client.get(path)
-        nodes[path] = {"data": data.hex(), **{name: getattr(stat, name) for name in STAT_FIELDS}}
+        nodes[path] = {"data": (data or b"").hex(), **{name: getattr(stat, name) for name in STAT_FIELDS}}
         todo.extend(f"{path.rstrip('/')}/{child}" for child in sorted(client.get_children(path)))
     return nodes
 

@@ -5,7 +5,14 @@ from functools import partial
 import pytest
 from tests.conftest import Report
 from tests.storage import workloads
-from tests.storage.crash_points import Enumerator, Promises, check, site_of_caller, sites_in_source
+from tests.storage.crash_points import (
+    Enumerator,
+    Promises,
+    ViolationFound,
+    check,
+    site_of_caller,
+    sites_in_source,
+)
 from tests.storage.damage import LIKE_A_CRASH, REFUSED, REPAIRED, WRONG, Folder
 from tests.storage.folders import FOLDER, Applied, log_txns, new_store, options, save_snapshot
 
@@ -18,7 +25,7 @@ from zabra.storage.errors import StorageError
 from zabra.storage.names import log_zxid, split_snapshot_name
 from zabra.tree.snapshot_walk import serialize_tree
 
-LIVES = 16
+LIVES = 6
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +39,7 @@ def crash_points() -> Enumerator:
     return found
 
 
+@pytest.mark.slow
 def test_r7_crash_points(crash_points: Enumerator, reliability: Report) -> None:
     """Whatever survives: what was promised is found, and nothing but what was logged."""
     reliability(
@@ -47,6 +55,7 @@ def test_r7_crash_points(crash_points: Enumerator, reliability: Report) -> None:
     assert crash_points.states >= 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.interpreted
 def test_r7_every_site_was_crashed_at(crash_points: Enumerator) -> None:
     """No place that changes the disk is left out.  (Compiled code has no frames to tell it by.)"""
@@ -70,11 +79,11 @@ def test_r7_notices_an_fsync_that_is_left_out(
     operation: str, path_part: str, workload: workloads.Workload
 ) -> None:
     """The enumeration is worth something: without any one kind of fsync it finds violations."""
-    found = Enumerator()
+    found = Enumerator(stop_at_first=True)
     disk = SimDisk()
     disk.inject(operation, LIE, path_part, times=1 << 30)
-    found.watch(workload.__name__, disk, workload)
-    assert found.violations
+    with pytest.raises(ViolationFound):
+        found.watch(workload.__name__, disk, workload)
 
 
 # R8: bit rot.
@@ -162,6 +171,7 @@ def fault_a_sector(folder: Folder, prng: Prng) -> str:
     return folder.outcome(disk, name, disk.read(f"{FOLDER}/{name}"))
 
 
+@pytest.mark.slow
 def test_r8_bit_rot(reliability: Report) -> None:
     """Damage is refused or repaired, never served, and never taken for the end of the history."""
     counts: dict[str, int] = {}
@@ -194,15 +204,15 @@ def test_r8_bit_rot(reliability: Report) -> None:
 
 def test_r8_a_damaged_snapshot_is_repaired_from_an_older_one_and_the_log() -> None:
     counts: dict[str, int] = {}
-    folder = one_snapshot_folder(1500, with_log=True)
-    flip_every_byte(folder, snapshot_file(folder), counts, (0xFF, 0x01))
+    folder = one_snapshot_folder(1000, with_log=True)
+    flip_every_byte(folder, snapshot_file(folder), counts, (0xFF,))
     assert list(counts) == [REPAIRED]
 
 
 def test_r8_single_bits_and_zeroed_bytes_of_a_log() -> None:
     counts: dict[str, int] = {}
     folder = one_log_folder(900)
-    flip_every_byte(folder, log_file(folder), counts, (0x01, 0x80, 0x42))
+    flip_every_byte(folder, log_file(folder), counts, (0x01, 0x42))
     assert sorted(counts) == [REFUSED, REPAIRED]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.storage.crash_points import History, Peer, Promises
-from tests.storage.folders import FOLDER, Applied, new_store, options, save_snapshot
+from tests.storage.folders import FOLDER, new_store, options, save_snapshot
 
 from zabra.proto.txn import TxnEntry
 from zabra.server.disk_worker import DiskWorker
@@ -188,17 +188,11 @@ def truncate(disk: SimDisk, promises: Promises) -> None:
 
 def _continue_after(peer: Peer, target: int) -> None:
     """The leader's next txns are of a new epoch and of another content."""
-    kept = Applied()
-    for entry in peer.applied.entries:
-        if entry.header.zxid <= target:
-            kept.tree.process_txn(entry.header, entry.record)
-            kept.leader.tree.apply(entry.header, entry.record)
-            kept.entries.append(entry)
-    peer.applied = kept
+    peer.applied = peer.applied.forget_after(target)
+    peer.applied.draws = Prng(target, "txns of another leader")
     peer.low = target
-    peer.history = History(kept)
+    peer.history = History(peer.applied)
     peer.promises.history(peer.history, target, target)
-    kept.leader.next_session = 0x1000000000100000 + len(peer.applied.entries)
     peer.enter_epoch(peer.promises.current[-1] + 1)
     peer.log(3)
 

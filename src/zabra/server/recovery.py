@@ -324,9 +324,7 @@ class Recovery:
         except StorageError:
             if self._last_resort is None:
                 raise
-            # An older snapshot was only tried because a newer one may be inexact.
-            self._next_candidate = len(self._candidates)
-            self._phase = _CHOOSE
+            self._use_last_resort()
             return
         for entry in entries:
             try:
@@ -342,10 +340,19 @@ class Recovery:
         if reader.done:
             self._replayed(reader, tree)
 
+    def _use_last_resort(self) -> None:
+        """An older snapshot was only tried because a newer one may be inexact, and it will not do."""
+        self._next_candidate = len(self._candidates)
+        self._phase = _CHOOSE
+
     def _replayed(self, reader: LogReader, tree: DataTree) -> None:
         self._store.log.mend_ends(reader.bad_ends)
         file = self._file
         last: i64 = tree.last_processed_zxid
+        newer = self._last_resort
+        if newer is not None and file is not newer and last < newer.zxid:
+            self._use_last_resort()
+            return
         if last < self._damaged_zxid and not self._options.trust_gaps:
             raise NoSnapshotError(
                 f"the log ends at 0x{last:x}, but a snapshot was taken at 0x{self._damaged_zxid:x}"
