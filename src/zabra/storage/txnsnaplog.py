@@ -72,7 +72,11 @@ class FileTxnSnapLog:
         ``adopt``: with them a crash in between recovers the history from before.
         """
         if self.log.last_zxid > zxid:
-            self.log.truncate(zxid)
+            if list_logs(self.log.disk, self.log.folder):
+                self.log.truncate(zxid)
+            else:
+                # Only a snapshot reaches so far: the start of an epoch, before its first txn.
+                self.log.clear()
 
     def adopt(self, zxid: int) -> None:
         """After the SNAP at ``zxid`` is durable: removes the history that it replaces.
