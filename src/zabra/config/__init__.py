@@ -1,1 +1,1 @@
-"""Configuration: the table of options, and what a server and an ensemble were told.  ``load`` is the way in."""
+"""Configuration: the table of options, and what a server and an ensemble were told; start at ``load``."""
