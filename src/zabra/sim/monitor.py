@@ -170,6 +170,8 @@ class ClusterMonitor:
             self._catch_up(process, zxid - 1)
         if self._position(process) < 0:
             process.notes["position"] = zxid
+            if server.role.name() in ("follower", "observer"):
+                self.judgement.count("syncs")
         self._check_digest(process, zxid)
         self._check_leadership(process)
 
@@ -244,6 +246,9 @@ class ClusterMonitor:
                     self.judgement.complain(
                         "durability", f"server {process.sid} recovers {name} {got} of {due}"
                     )
+        if promise.damaged:
+            promise.accepted_epoch = recovered.accepted_epoch
+            promise.current_epoch = recovered.current_epoch
         promise.uncertain = False
         promise.damaged = False
         promise.zxid = recovered.last_zxid
