@@ -14,11 +14,12 @@ def test_cppunit_lines() -> None:
         "Suite::testOne : elapsed 5 : OK\n"
         "Suite::testTwo ZooKeeper server started : elapsed 7 : OK\n"
         "Suite::testThree : assertion : elapsed 9\n"
-        "Suite::testFour Log Message Received: [x]\n"
+        "Suite::testFourLog Message Received: [x]\n"
         " : elapsed 1007 : OK\n"
-        "Suite::testFive"
+        "Suite::testFiveterminate called\n"
     )
-    assert {name: status for name, (status, _) in suites.parse_cppunit(output).items()} == {
+    tests = [f"Suite::test{name}" for name in ("One", "Two", "Three", "Four", "Five", "FiveMore", "Six")]
+    assert {name: status for name, (status, _) in suites.parse_cppunit(output, tests).items()} == {
         "Suite::testOne": "passed",
         "Suite::testTwo": "passed",
         "Suite::testThree": "failed",
