@@ -1,0 +1,89 @@
+"""The session tracker against a plain dictionary of deadlines."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zabra.proto import codes
+from zabra.proto.errors import KeeperError
+from zabra.proto.request import OWNER_LOCAL, OWNER_NONE
+from zabra.sessions.tracker import SessionTracker
+
+TICK = 100
+SESSIONS = st.integers(1, 4)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), SESSIONS, st.integers(1, 1000)),
+        st.tuples(st.just("touch"), SESSIONS, st.integers(1, 1000)),
+        st.tuples(st.just("remove"), SESSIONS, st.just(0)),
+        st.tuples(st.just("wait"), st.just(0), st.integers(0, 700)),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_a_session_expires_after_its_timeout_and_within_a_tick_of_it(steps):
+    now = 0
+    tracker = SessionTracker(TICK, now)
+    deadlines: dict[int, int] = {}
+    for kind, session, number in steps:
+        if kind == "add":
+            tracker.add(session, number, now)
+            deadlines[session] = max(deadlines.get(session, 0), now + number)
+        elif kind == "touch":
+            assert tracker.touch(session, number, now) == (session in deadlines)
+            if session in deadlines:
+                deadlines[session] = max(deadlines[session], now + number)
+        elif kind == "remove":
+            tracker.remove(session)
+            deadlines.pop(session, None)
+        else:
+            now += number
+        for session_id in tracker.expired(now):
+            assert deadlines[session_id] <= now
+            deadlines.pop(session_id)
+            tracker.remove(session_id)
+        assert all(deadline + TICK > now for deadline in deadlines.values())
+    assert tracker.session_ids() == [one for one in tracker.session_ids() if one in deadlines]
+    assert len(tracker) == len(deadlines)
+
+
+def test_an_expired_session_is_told_once_and_nothing_more_is_done_for_it():
+    tracker = SessionTracker(TICK, 0)
+    tracker.add(7, 100, 0)
+    assert tracker.expired(1000) == [7]
+    assert tracker.expired(2000) == []
+    assert not tracker.touch(7, 100, 2000)
+    assert not tracker.is_live(7)
+    with pytest.raises(KeeperError) as refused:
+        tracker.check(7, OWNER_LOCAL)
+    assert refused.value.code == codes.ERR_SESSION_EXPIRED
+
+
+def test_who_speaks_for_a_session():
+    tracker = SessionTracker(TICK, 0)
+    tracker.add(7, 100, 0)
+    tracker.check(7, 20)
+    assert tracker.owner_of(7) == 20
+    tracker.check(7, OWNER_NONE)
+    with pytest.raises(KeeperError) as moved:
+        tracker.check(7, 21)
+    assert moved.value.code == codes.ERR_SESSION_MOVED
+    tracker.set_owner(7, 21)
+    tracker.check(7, 21)
+    tracker.set_closing(7)
+    with pytest.raises(KeeperError):
+        tracker.set_owner(7, 22)
+    with pytest.raises(KeeperError):
+        tracker.check(8, 20)
+
+
+def test_the_dump_is_in_order_of_time():
+    tracker = SessionTracker(TICK, 0)
+    tracker.add(1, 950, 0)
+    tracker.add(2, 50, 0)
+    tracker.add(3, 60, 0)
+    assert tracker.expiry_buckets() == [(100, [2, 3]), (1000, [1])]
+    assert tracker.timeout_of(1) == 950
+    assert tracker.timeout_of(9) == 0
