@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from zabra.auth.registry import Providers
 from zabra.auth.schemes import IpProvider
 from zabra.jute.primitives import Reader, Writer
 from zabra.proto import codes
-from zabra.proto.records import ConnectRequest, CreateRequest, GetDataRequest, ReplyHeader, SetDataRequest
+from zabra.proto.records import (
+    ACL,
+    ConnectRequest,
+    CreateRequest,
+    DeleteRequest,
+    GetDataRequest,
+    Id,
+    ReplyHeader,
+    SetDataRequest,
+)
 from zabra.server.ready import PORT_CLIENT, Ready
 from zabra.server.recovery import Recovered
 from zabra.server.server import Server
@@ -107,31 +118,50 @@ class Drive:
         assert header.xid == xid
         return header.err, reader.read_rest()
 
-    def create(self, conn_id: int, path: str, data: bytes = b"", flags: int = 0) -> None:
+    def create(self, conn_id: int, path: str, data: bytes = b"", flags: int = 0, xid: int = 1) -> None:
         w = Writer()
-        CreateRequest(path, data, [], flags).encode(w)
-        body = w.getvalue()
-        # The ACL vector is the last thing but the flags: world:anyone:cdrwa instead of nothing.
-        w = Writer()
-        w.write_int(1)
-        w.write_int(codes.PERM_ALL)
-        w.write_ustring("world")
-        w.write_ustring("anyone")
-        err, _ = self.ask(conn_id, 1, codes.OP_CREATE, body[:-8] + w.getvalue() + body[-4:])
-        assert err == codes.OK
+        CreateRequest(path, data, [ACL(codes.PERM_ALL, Id("world", "anyone"))], flags).encode(w)
+        assert self.ask(conn_id, xid, codes.OP_CREATE, w.getvalue())[0] == codes.OK
 
-    def set_data(self, conn_id: int, path: str, data: bytes) -> None:
+    def set_data(self, conn_id: int, path: str, data: bytes, xid: int = 2) -> None:
         w = Writer()
         SetDataRequest(path, data, -1).encode(w)
-        assert self.ask(conn_id, 2, codes.OP_SET_DATA, w.getvalue())[0] == codes.OK
+        assert self.ask(conn_id, xid, codes.OP_SET_DATA, w.getvalue())[0] == codes.OK
 
-    def get(self, conn_id: int, path: str, watch: bool = False, took_ms: int = 0) -> tuple[int, bytes]:
+    def delete(self, conn_id: int, path: str, xid: int = 2) -> None:
+        w = Writer()
+        DeleteRequest(path, -1).encode(w)
+        assert self.ask(conn_id, xid, codes.OP_DELETE, w.getvalue())[0] == codes.OK
+
+    def read(
+        self, conn_id: int, op: int, path: str, watch: bool = False, xid: int = 3, took_ms: int = 0
+    ) -> tuple[int, bytes]:
+        """A read whose request is path and watch: getData, exists, getChildren, getChildren2."""
         w = Writer()
         GetDataRequest(path, watch).encode(w)
-        return self.ask(conn_id, 3, codes.OP_GET_DATA, w.getvalue(), took_ms)
+        return self.ask(conn_id, xid, op, w.getvalue(), took_ms)
+
+    def get(self, conn_id: int, path: str, watch: bool = False, took_ms: int = 0) -> tuple[int, bytes]:
+        return self.read(conn_id, codes.OP_GET_DATA, path, watch, took_ms=took_ms)
 
     def ping(self, conn_id: int) -> None:
         assert self.ask(conn_id, codes.XID_PING, codes.OP_PING) == (codes.OK, b"")
+
+    def word(self, answer: Callable[[str, bytes], bytes], word: str, rest: bytes = b"") -> str:
+        """A four-letter word on a connection of its own, answered as the runtime does."""
+        conn_id = self.open(port=50_000 + self._next_conn)
+        self.receive(conn_id, word.encode() + rest)
+        asked, asked_word, asked_rest = self.words.pop()
+        assert (asked, asked_word) == (conn_id, word)
+        text = answer(asked_word, asked_rest).decode()
+        self.lose(conn_id)
+        return text
+
+    def lose(self, conn_id: int) -> None:
+        """The connection breaks."""
+        self.begin()
+        self.server.connection_lost(conn_id)
+        self.end()
 
 
 def framed(payload: bytes) -> bytes:

@@ -402,6 +402,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(("last_snapshot", "lsnp"), last_snapshot),
     Command(("leader", "lead"), leader),
     Command(("monitor", "mntr"), monitor, word_texts.mntr, parts=PART_METRICS),
+    Command(("observer_connection_stat_reset", "orst"), reset_observers),
     Command(("observers", "obsr"), observers),
     Command(("ruok",), nothing, word_texts.ruok),
     Command(("set_trace_mask", "stmk"), set_trace_mask, word_texts.stmk, needs_serving=False),
