@@ -105,21 +105,31 @@ def test_current_epoch_is_rescued_from_its_leftover() -> None:
     assert (found.current_epoch, epochs.read_current()) == (4, 4)
 
 
-def test_a_leftover_below_the_data_does_not_rescue() -> None:
+def test_a_leftover_below_the_data_does_not_count() -> None:
     disk = SimDisk()
     epochs = new_epochs(disk)
     epochs.save_accepted(4)
     epochs.save_current(2)
     put(disk, "currentEpoch.tmp", b"3")
-    with pytest.raises(EpochError, match="older than the last zxid 0x400000001"):
-        recover_epochs(epochs, with_last_zxid(0x400000001))
+    found = with_last_zxid(0x400000001)
+    recover_epochs(epochs, found)
+    assert (found.current_epoch, epochs.read_current()) == (4, 4)
 
 
-def test_data_of_a_later_epoch_is_refused() -> None:
+def test_a_crash_behind_the_txns_of_a_sync_and_before_its_epoch_is_survived() -> None:
+    epochs = new_epochs(SimDisk())
+    epochs.save_accepted(5)
+    epochs.save_current(3)
+    found = with_last_zxid(0x400000001)
+    recover_epochs(epochs, found)
+    assert (found.accepted_epoch, found.current_epoch, epochs.read_current()) == (5, 4, 4)
+
+
+def test_data_of_an_epoch_that_was_never_accepted_is_refused() -> None:
     epochs = new_epochs(SimDisk())
     epochs.save_accepted(3)
     epochs.save_current(3)
-    with pytest.raises(EpochError, match="older than the last zxid"):
+    with pytest.raises(EpochError, match="no epoch after 3 was accepted"):
         recover_epochs(epochs, with_last_zxid(0x400000001))
 
 

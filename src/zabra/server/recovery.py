@@ -53,6 +53,8 @@ class RecoveryOptions:
     trust_empty_snapshot: replay logs although there is no snapshot (``snapshot.trust.empty``).
     autocreate_db: an empty folder is a new database (``db.autocreate``).
     trust_gaps: replay over missing txns; only to save what is left of a damaged folder.
+    refuse_wrong_digest: refuse a folder whose replay gives other digests than the log says.  Upstream goes on
+    and counts.  For a member of an ensemble, which can get its data from the others.
     recent_limit: how many of the last txns to keep for ``Recovered.recent`` (``commitLogCount``).
     """
 
@@ -62,6 +64,7 @@ class RecoveryOptions:
         self.trust_empty_snapshot: bool = False
         self.autocreate_db: bool = True
         self.trust_gaps: bool = False
+        self.refuse_wrong_digest: bool = False
         self.recent_limit: int = 500
 
 
@@ -358,6 +361,12 @@ class Recovery:
                 f"the log ends at 0x{last:x}, but a snapshot was taken at 0x{self._damaged_zxid:x}"
                 + self._damage_text()
             )
+        if tree.digest_mismatches > 0 and self._options.refuse_wrong_digest:
+            # A log file that is missing between two epochs shows only here.
+            raise NoSnapshotError(
+                f"replaying the log gives another tree than its {tree.digest_mismatches} digests say: "
+                "a log file is missing, or the snapshot is wrong" + self._damage_text()
+            )
         if file is not None and self._reach > last and file is not self._last_resort:
             if self._last_resort is None:
                 self._last_resort = file
@@ -410,19 +419,21 @@ def recover_epochs(epochs: Epochs, recovered: Recovered) -> None:
     if current is None:
         current = of_data
         epochs.save_current(current)
-    if of_data > current:
-        # A crash between writing currentEpoch.tmp and renaming it.
-        rescue = epochs.read_rescue()
-        if rescue is None or rescue < of_data:
-            raise EpochError(
-                f"currentEpoch is {current}, older than the last zxid 0x{recovered.last_zxid:x}"
-            )
-        current = rescue
-        epochs.save_current(current)
     accepted = epochs.read_accepted()
     if accepted is None:
         accepted = of_data
         epochs.save_accepted(accepted)
+    if of_data > current:
+        # A crash behind the txns of a sync and before its epoch, or between writing currentEpoch.tmp and
+        # renaming it.  The log is a prefix of what the leader of that epoch had, so it may say so; upstream
+        # refuses to start where there is no currentEpoch.tmp.
+        if of_data > accepted:
+            raise EpochError(
+                f"the last zxid is 0x{recovered.last_zxid:x}, but no epoch after {accepted} was accepted"
+            )
+        rescue = epochs.read_rescue()
+        current = of_data if rescue is None else min(max(of_data, rescue), accepted)
+        epochs.save_current(current)
     if accepted < current:
         raise EpochError(f"acceptedEpoch {accepted} is less than currentEpoch {current}")
     recovered.accepted_epoch = accepted
