@@ -417,6 +417,7 @@ class Process:
         options = RecoveryOptions()
         options.types = EphemeralTypes(settings.extended_types_enabled, False)
         options.digest_enabled = settings.digest_enabled
+        options.refuse_wrong_digest = self.machine.plan.ensemble is not None
         options.recent_limit = settings.commit_log_count
         return recover(self.store, self.machine.disk, options)
 

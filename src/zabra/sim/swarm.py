@@ -117,7 +117,8 @@ class Outcome:
         return (
             f"seed={self.seed} {verdict} digest={self.digest} steps={self.steps} "
             f"simulated={self.simulated_us // 1_000_000}s cpu={self.cpu_s:.2f}s "
-            f"writes={writes} reads={reads} faults={sum(self.faults.values())} leaders={self.counts.get('leaders', 0)}"
+            f"writes={writes} reads={reads} faults={sum(self.faults.values())} "
+            f"leaders={self.counts.get('leaders', 0)}"
         )
 
 
