@@ -97,6 +97,11 @@ class Session:
         self.do(calls.close_session())
         self.drop()
 
+    def peer(self) -> tuple[str, int]:
+        """The address of the server that it speaks to."""
+        host, port = self._connected().getpeername()
+        return str(host), int(port)
+
     # Requests.
 
     def ask(self, call: Call[Any]) -> None:
