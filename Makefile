@@ -35,19 +35,18 @@ lint: $(STAMP) ## ruff
 types: $(STAMP) ## mypy --strict
 	$(PY) -m mypy $(ARGS)
 
-conformance: $(STAMP) ## outside clients and Apache servers against ours
-	$(PY) -m pytest tests/interop tests/wire $(ARGS)
+conformance: $(STAMP) ## other people's clients and their test suites, against Apache and against Zabra
+	$(PY) -m tests.conformance.run $(ARGS)
 
-mutants: $(STAMP) ## change the code in small ways and see that a test notices
+mutants: $(STAMP) ## plant protocol bugs, one at a time, and see that the simulator finds them
 	$(PY) tools/mutants.py $(ARGS)
 
-rewrite: $(STAMP) ## regenerate everything generated: records, scenario outputs, docs
+rewrite: $(STAMP) ## regenerate everything generated: records, docs
 	$(PY) tools/jutegen.py
-	$(PY) tools/rewrite_scenarios.py
 	$(PY) tools/docs.py
 
-bench: $(STAMP) ## benchmarks: make bench [ARGS=...]
-	@$(PY) tools/run.py bench $(ARGS)
+bench: $(STAMP) ## Zabra and Apache ZooKeeper under the same load: make bench [ARGS="--help"]
+	$(PY) -m bench.compare --compiled $(ARGS)
 
 docs: $(STAMP) ## regenerate the generated pages of docs/
 	$(PY) tools/docs.py $(ARGS)
