@@ -104,10 +104,12 @@ class EphemeralTypes:
 class Ephemerals:
     """Paths by owner: the ephemerals of each session, the containers, the TTL nodes; in order of creation."""
 
-    __slots__ = ("by_session", "containers", "ttls", "types")
+    __slots__ = ("_total", "by_session", "containers", "ttls", "types")
 
     def __init__(self, types: EphemeralTypes) -> None:
         self.types: EphemeralTypes = types
+        # Paths in ``by_session``.
+        self._total: i64 = 0
         self.by_session: dict[int, dict[str, None]] = {}
         self.containers: dict[str, None] = {}
         self.ttls: dict[str, None] = {}
@@ -119,8 +121,10 @@ class Ephemerals:
             paths = self.by_session.get(owner)
             if paths is None:
                 self.by_session[owner] = {path: None}
-            else:
+                self._total += 1
+            elif path not in paths:
                 paths[path] = None
+                self._total += 1
         elif kind == CONTAINER:
             self.containers[path] = None
         elif kind == TTL:
@@ -131,8 +135,9 @@ class Ephemerals:
         kind = self.types.kind(owner)
         if kind == NORMAL:
             paths = self.by_session.get(owner)
-            if paths is not None:
-                paths.pop(path, None)
+            if paths is not None and path in paths:
+                del paths[path]
+                self._total -= 1
                 if not paths:
                     del self.by_session[owner]
         elif kind == CONTAINER:
@@ -142,7 +147,9 @@ class Ephemerals:
 
     def take(self, session_id: i64) -> list[str]:
         """The paths of a session, which is forgotten."""
-        return list(self.by_session.pop(session_id, {}))
+        paths = list(self.by_session.pop(session_id, {}))
+        self._total -= len(paths)
+        return paths
 
     def paths_of(self, session_id: i64) -> list[str]:
         """The paths of a session."""
@@ -150,13 +157,11 @@ class Ephemerals:
 
     def count(self) -> i64:
         """How many ordinary ephemeral nodes there are."""
-        total: i64 = 0
-        for paths in self.by_session.values():
-            total += len(paths)
-        return total
+        return self._total
 
     def clear(self) -> None:
         """Forgets everything."""
+        self._total = 0
         self.by_session.clear()
         self.containers.clear()
         self.ttls.clear()

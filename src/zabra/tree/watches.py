@@ -47,11 +47,13 @@ class FiredWatch:
 class WatchTable:
     """Modes by path and watcher, and the paths of each watcher."""
 
-    __slots__ = ("modes", "paths", "recursive_count")
+    __slots__ = ("_total", "modes", "paths", "recursive_count")
 
     def __init__(self) -> None:
         self.modes: dict[str, dict[int, int]] = {}
         self.paths: dict[int, dict[str, None]] = {}
+        # Watchers-on-a-path, whatever their modes.
+        self._total: i64 = 0
         # Watchers-on-a-path in mode RECURSIVE: at 0 nobody looks at parents.
         self.recursive_count: i64 = 0
 
@@ -64,6 +66,7 @@ class WatchTable:
         before = here.get(watcher, 0)
         here[watcher] = before | mode
         if before == 0:
+            self._total += 1
             theirs = self.paths.get(watcher)
             if theirs is None:
                 self.paths[watcher] = {path: None}
@@ -92,6 +95,7 @@ class WatchTable:
         if mode != 0:
             here[watcher] = mode
             return
+        self._total -= 1
         del here[watcher]
         if not here:
             del self.modes[path]
@@ -105,6 +109,7 @@ class WatchTable:
         theirs = self.paths.pop(watcher, None)
         if theirs is None:
             return
+        self._total -= len(theirs)
         for path in theirs:
             here = self.modes[path]
             if here.pop(watcher) & RECURSIVE:
@@ -140,10 +145,7 @@ class WatchTable:
 
     def size(self) -> i64:
         """Watchers-on-a-path, whatever their modes."""
-        total: i64 = 0
-        for theirs in self.paths.values():
-            total += len(theirs)
-        return total
+        return self._total
 
 
 class WatchManager:
