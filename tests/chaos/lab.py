@@ -121,11 +121,17 @@ class Lab:
             return
         self._up = False
         for sid in range(1, self.count + 1):
-            subprocess.run(["ip", "netns", "del", self._namespace(sid)], capture_output=True, check=False)
-        subprocess.run(["ip", "link", "del", self._name], capture_output=True, check=False)
+            # The kernel would take the pair away with the namespace, but only some time later.
+            _try("ip", "link", "del", f"{self._name}v{sid}")
+            _try("ip", "netns", "del", self._namespace(sid))
+        _try("ip", "link", "del", self._name)
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _try(*words: str) -> None:
+    subprocess.run(words, capture_output=True, check=False)
 
 
 def _run(*words: str) -> None:

@@ -63,7 +63,7 @@ def every_operation(member: ServerProcess, base: str) -> list[Any]:
     seen.append(s.do(calls.sync(base)).removeprefix(base))
     seen.append(sorted(name.removeprefix(base) for name in s.do(calls.get_ephemerals(base))))
     seen.append(s.do(calls.get_all_children_number(base)))
-    seen.append([(one.auth_scheme, one.user) for one in s.do(calls.who_am_i())])
+    seen.append(sorted((one.auth_scheme, one.user) for one in s.do(calls.who_am_i())))
     err("delete", calls.delete(f"{base}/m"))
     err("delete again", calls.delete(f"{base}/m"))
     s.end()
