@@ -64,7 +64,9 @@ CREATE = st.builds(
     st.sampled_from([0, 1, 2, 3]),
 )
 DELETE = st.builds(lambda path: (codes.OP_DELETE, DeleteRequest(path, -1)), PATHS)
-SET = st.builds(lambda path, v: (codes.OP_SET_DATA, SetDataRequest(path, b"s", v)), PATHS, st.sampled_from([-1, 0]))
+SET = st.builds(
+    lambda path, v: (codes.OP_SET_DATA, SetDataRequest(path, b"s", v)), PATHS, st.sampled_from([-1, 0])
+)
 CHECK = st.builds(lambda path: (codes.OP_CHECK, CheckVersionRequest(path, -1)), PATHS)
 MULTI = st.lists(CREATE | DELETE | SET | CHECK, max_size=4).map(lambda parts: (codes.OP_MULTI, multi(*parts)))
 CLOSE = st.just((codes.OP_CLOSE_SESSION, b""))

@@ -54,14 +54,16 @@ def test_what_is_encoded_is_read(kind, record, digest):
 
 def test_java_bytes():
     entry = decode_txn(FROM_JAVA)
-    assert entry.header == TxnHeader(0x0300000001234567, 0, 0x100000001, 0x1A2021CAEE1, codes.OP_CREATE_SESSION)
+    kind = codes.OP_CREATE_SESSION
+    assert entry.header == TxnHeader(0x0300000001234567, 0, 0x100000001, 0x1A2021CAEE1, kind)
     assert entry.record == CreateSessionTxn(10_000)
     assert entry.digest == TxnDigest(2, 0x51C6D660)
     assert encode_txn(entry.header, entry.record, entry.digest).raw == FROM_JAVA
 
 
 def test_a_close_session_without_a_list_and_a_create_of_old():
-    assert decode_txn(encode_txn(TxnHeader(1, 2, 3, 4, codes.OP_CLOSE_SESSION), None, None).raw).record is None
+    closing = encode_txn(TxnHeader(1, 2, 3, 4, codes.OP_CLOSE_SESSION), None, None)
+    assert decode_txn(closing.raw).record is None
     w = Writer()
     TxnHeader(1, 2, 3, 4, codes.OP_CREATE).encode(w)
     CreateTxnV0("/a", b"x", OPEN, True).encode(w)

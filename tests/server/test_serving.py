@@ -217,7 +217,8 @@ def test_a_local_session_costs_no_txn_and_owns_no_ephemeral():
 def test_a_local_session_becomes_global_with_its_first_ephemeral():
     drive = Drive(local_settings(True))
     conn = drive.connect()
-    answer = headers(drive.receive(conn, create_frame(1, "/e", codes.MODE_EPHEMERAL) + frame(2, codes.OP_PING)))
+    sent = create_frame(1, "/e", codes.MODE_EPHEMERAL) + frame(2, codes.OP_PING)
+    answer = headers(drive.receive(conn, sent))
     assert [one.err for one in answer] == [0, 0]
     assert len(drive.server.tree.sessions) == 1
     node = drive.server.tree.find("/e")
