@@ -45,7 +45,7 @@ class Operation:
         return False
 
     def prep(self, prep: Prep, request: Request, r: Reader) -> TxnRecord:
-        """The txn that carries out ``request``.  Raises KeeperError with the refusal, JuteError for a bad body."""
+        """The txn that carries out ``request``.  Raises KeeperError (refused) or JuteError (a bad body)."""
         raise AssertionError(f"{self.name} makes no txn")
 
     def read(self, context: ReadContext, r: Reader, w: Writer) -> None:

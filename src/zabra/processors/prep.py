@@ -13,6 +13,7 @@ from zabra.auth.registry import Providers
 from zabra.jute.primitives import JuteError
 from zabra.metrics import Metrics
 from zabra.processors.context import Rules
+from zabra.processors.membership import Membership
 from zabra.processors.outstanding import ChangeRecord, OutstandingChanges, find_record
 from zabra.proto import codes
 from zabra.proto.errors import KeeperError
@@ -28,7 +29,7 @@ COUNTER_MASK: Final = 0xFFFFFFFF
 
 
 class PrepareRecord:
-    """Makes the txn record of one request: implemented by the op table (a door, so that prep needs no row)."""
+    """Makes the txn record of one request: the op table does (a door, so that prep needs no row)."""
 
     def record_for(self, prep: "Prep", request: Request) -> TxnRecord:
         """See ``Operation.prep``."""
@@ -41,6 +42,7 @@ class Prep:
     __slots__ = (
         "digest",
         "last_zxid",
+        "membership",
         "metrics",
         "monotonic_ms",
         "now_ms",
@@ -69,6 +71,8 @@ class Prep:
         self.rules: Rules = rules
         self.ops: PrepareRecord = ops
         self.metrics: Metrics | None = metrics
+        # Set by a leader; a server on its own has no membership to change.
+        self.membership: Membership | None = None
         self.outstanding: OutstandingChanges = OutstandingChanges()
         self.last_zxid: i64 = last_zxid
         # Of the request being prepared: its zxid and its time (wall clock, ms).

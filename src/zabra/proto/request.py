@@ -24,7 +24,19 @@ class Request:
     ``owner`` is OWNER_NONE, OWNER_LOCAL or the connection id of the learner that forwarded it.
     """
 
-    __slots__ = ("body", "conn_id", "created_ms", "cxid", "done", "error", "ids", "is_local", "op", "owner", "session_id")
+    __slots__ = (
+        "body",
+        "conn_id",
+        "created_ms",
+        "cxid",
+        "done",
+        "error",
+        "ids",
+        "is_local",
+        "op",
+        "owner",
+        "session_id",
+    )
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ Progress = Callable[[str], None]
 
 
 class Plan:
-    """All that a server is made of.  Paths are folders; addresses are (host, port), port 0 for any free one."""
+    """All that a server is made of.  Paths are folders; addresses are (host, port), port 0: any free one."""
 
     def __init__(self, settings: Settings, data_dir: str) -> None:
         self.settings = settings
@@ -100,7 +100,7 @@ def open_plan_store(plan: Plan, data: OsDisk, logs: OsDisk) -> FileTxnSnapLog:
 
 
 def recover_store(plan: Plan, store: FileTxnSnapLog, logs: OsDisk, progress: Progress | None) -> Recovered:
-    """Loads what the folders hold; ``progress`` hears from long recoveries.  Raises StorageError or OSError."""
+    """Loads what the folders hold; ``progress`` hears from long ones.  Raises StorageError or OSError."""
     options = RecoveryOptions()
     options.types = EphemeralTypes(plan.settings.extended_types_enabled, plan.emulate_353_ttl)
     options.digest_enabled = plan.settings.digest_enabled
@@ -117,7 +117,9 @@ def recover_store(plan: Plan, store: FileTxnSnapLog, logs: OsDisk, progress: Pro
     return recovery.result
 
 
-def read_log(store: FileTxnSnapLog, from_zxid: int, to_zxid: int, max_bytes: int) -> tuple[list[TxnEntry], bool]:
+def read_log(
+    store: FileTxnSnapLog, from_zxid: int, to_zxid: int, max_bytes: int
+) -> tuple[list[TxnEntry], bool]:
     """Txns of the log on disk from ``from_zxid`` to ``to_zxid``; False if ``max_bytes`` did not suffice."""
     found: list[TxnEntry] = []
     size = 0
@@ -149,7 +151,13 @@ async def start(
     epochs = Epochs(data, VERSION_FOLDER)
     recover_epochs(epochs, recovered)
     server = Server(
-        plan.settings, plan.providers, recovered, secrets.randbits(64), monotonic_ms(), wall_ms(), plan.ensemble
+        plan.settings,
+        plan.providers,
+        recovered,
+        secrets.randbits(64),
+        monotonic_ms(),
+        wall_ms(),
+        plan.ensemble,
     )
     node = Node(
         server,

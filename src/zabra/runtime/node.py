@@ -73,7 +73,7 @@ class Node:
             "zabra-snapshot", snapshot_worker, self.loop, self.snapshot_done, self.snapshot_failed
         )
 
-    # --- turns ------------------------------------------------------------------------------------------
+    # --- turns --------------------------------------------------------------------------------------------
 
     def turn(self) -> None:
         """Makes sure that a turn is under way and will end."""
@@ -159,7 +159,7 @@ class Node:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    # --- what connections report ----------------------------------------------------------------------------
+    # --- what connections report --------------------------------------------------------------------------
 
     def port_opened(self, port: Port) -> None:
         """A connection was accepted, or a dial has succeeded."""
@@ -228,7 +228,7 @@ class Node:
         self.turn()
         self.server.snapshot_failed(token, message)
 
-    # --- doors ------------------------------------------------------------------------------------------------
+    # --- doors --------------------------------------------------------------------------------------------
 
     async def listen(self, port: int, host: str, number: int, backlog: int) -> int:
         """Opens a door that stays open; returns the port number it got.  Raises OSError."""

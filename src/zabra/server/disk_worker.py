@@ -20,6 +20,7 @@ from zabra.server.ready import (
     DISK_CURRENT_EPOCH,
     DISK_DELETE_FILE,
     DISK_DROP_SNAPSHOTS,
+    DISK_EDIT_CONFIG,
     DISK_ROLL,
     DISK_SAVE_FILE,
     DISK_SNAPSHOT_ABORT,
@@ -29,6 +30,7 @@ from zabra.server.ready import (
     DISK_TRUNCATE,
     DiskCommand,
 )
+from zabra.server.reconfig import edit_static_config
 from zabra.storage.disk import Disk
 from zabra.storage.epochs import Epochs, write_atomically
 from zabra.storage.errors import StorageError
@@ -132,6 +134,8 @@ class DiskWorker:
             write_atomically(self._files, self._files_folder, command.name, command.data)
         elif kind == DISK_DELETE_FILE:
             self._delete_file(command.name)
+        elif kind == DISK_EDIT_CONFIG:
+            self._edit_config(command)
         else:
             self._carry_out_snapshot(command)
 
@@ -140,6 +144,14 @@ class DiskWorker:
         if self._files.exists(path):
             self._files.delete(path)
             self._files.sync_folder(self._files_folder)
+
+    def _edit_config(self, command: DiskCommand) -> None:
+        """The static file points to the dynamic one from now on; as a person left it, in all else."""
+        path = join(self._files_folder, command.name)
+        if self._files.exists(path):
+            text = self._files.read(path).decode("utf-8", "replace")
+            text = edit_static_config(text, command.data.decode("utf-8"), command.flag)
+            write_atomically(self._files, self._files_folder, command.name, text.encode("utf-8"))
 
     def _carry_out_snapshot(self, command: DiskCommand) -> None:
         kind = command.kind

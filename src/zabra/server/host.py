@@ -7,6 +7,7 @@ It is the bottom of the ``server`` package: connections, serving and roles are w
 from mypy_extensions import i64
 
 from zabra.auth.registry import Providers
+from zabra.config.ensemble import EnsembleConfig
 from zabra.metrics import Metrics
 from zabra.proto.txn import TxnEntry
 from zabra.server.committed_log import CommittedLog
@@ -161,6 +162,9 @@ class Host:
         """Another tree, received or loaded anew, takes the place of the one there was."""
         self.tree = tree
         self.committed_log.clear()
+
+    def show_config(self, ensemble: EnsembleConfig) -> None:
+        """Another view is in force, and no txn says so: the server puts it into the tree."""
 
     # --- snapshots beside the log --------------------------------------------------------------------
 

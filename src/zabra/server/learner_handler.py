@@ -49,6 +49,10 @@ class LearnerMaster:
         """REQUEST, PING or REVALIDATE, once the learner is in BROADCAST."""
         raise AssertionError("not reached")
 
+    def touch_handler(self, handler: "LearnerHandler") -> None:
+        """The handler has, or may send, something."""
+        raise AssertionError("not reached")
+
     def snapshot_sent(self, handler: "LearnerHandler") -> None:
         """The snapshot, and what came behind it, are written."""
         raise AssertionError("not reached")
@@ -145,7 +149,7 @@ class LearnerHandler:
         self.packets_sent = 0
         self.requests = 0
 
-    # --- out ------------------------------------------------------------------------------------------------
+    # --- out ----------------------------------------------------------------------------------------------
 
     def send(self, kind: i64, zxid: i64, data: bytes | None) -> None:
         """One packet, at the end of the turn, behind a snapshot that is on its way."""
@@ -214,7 +218,7 @@ class LearnerHandler:
             self.host.info(f"learner {self.sid} at {self.peer_host}:{self.peer_port} is gone")
             self.master.handler_closed(self)
 
-    # --- in ---------------------------------------------------------------------------------------------------
+    # --- in -----------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
         """Bytes from the learner."""

@@ -13,7 +13,9 @@ from zabra.proto.records import SetDataTxn
 from zabra.proto.txn import decode_txn
 from zabra.server.election_connection import ElectionActions, ElectionConnections
 from zabra.server.host import Durable, Host
+from zabra.server.masters import NOBODY, Masters
 from zabra.server.ready import DISK_ACCEPTED_EPOCH, DISK_CURRENT_EPOCH, PORT_ELECTION
+from zabra.server.session_claim import SessionClaim
 from zabra.zab.election import ElectionStep, ElectionTiming, FastLeaderElection, Outcome
 from zabra.zab.quorum import QuorumVerifier, verifier_of
 
@@ -50,6 +52,12 @@ class Peer:
         self.links: ElectionConnections = ElectionConnections(
             self.sid, self.own_election_addresses(), settings.multi_address, handshake_ms
         )
+        # At an observer: whom it may stand under, how often in a row that came to nothing, and the session
+        # ids of one without a number.
+        self.masters: Masters = Masters(settings, host.random)
+        self.masters.use(config)
+        self.failures: i64 = 0
+        self.claim: SessionClaim = SessionClaim(host.random)
         self.show_view()
         # Who should lead after a reconfiguration; -1: nobody has been named.
         self.designated_leader: i64 = -1
@@ -69,6 +77,14 @@ class Peer:
         if own is None:
             return []
         return self.listen_addresses(own.quorum_addresses())
+
+    def observer_master_addresses(self) -> list[tuple[str, int]]:
+        """Where observers find this server when it relays."""
+        port = self.host.settings.observer_master_port
+        own = self.config.servers.get(self.sid)
+        if own is None:
+            return [(WILDCARD_HOST, port)]
+        return self.listen_addresses([(host, port) for host, _ in own.quorum_addresses()])
 
     def listen_addresses(self, addresses: list[tuple[str, int]]) -> list[tuple[str, int]]:
         """``addresses``, on all interfaces where quorumListenOnAllIPs says so."""
@@ -112,19 +128,27 @@ class Peer:
         self.last_seen = last_seen
         self.election.set_config(config, last_seen)
         self.links.set_own_addresses(self.own_election_addresses())
+        self.masters.use(config)
         self.show_view()
 
     def saw_config(self, text: bytes) -> None:
         """The leader's newest view, sent with NEWLEADER: what counts from now on, where views may change."""
-        if not self.host.settings.reconfig_enabled:
+        settings = self.host.settings
+        if not settings.reconfig_enabled and not settings.is_self_registered:
             return
         try:
             seen = EnsembleConfig.parse(text.decode("utf-8", "replace"))
         except EnsembleError as error:
             self.host.warn(f"the leader's configuration cannot be read: {error}")
             return
-        if seen.version > self.config.version:
+        if seen.version > self.config.version or self.may_replace(seen):
             self.set_config(seen, None)
+
+    def may_replace(self, seen: EnsembleConfig) -> bool:
+        """Whether another view of the same version counts: for one that has no view of its own."""
+        if not self.host.settings.is_self_registered or seen.version < self.config.version:
+            return False
+        return seen.format() != self.config.format()
 
     def activate(self, raw: bytes, designated_leader: i64) -> None:
         """The view that the committed reconfig txn ``raw`` brings becomes the current one."""
@@ -163,6 +187,11 @@ class Peer:
         self.links.connect_all(actions)
         self._drive(step, actions)
         self._carry_out(actions)
+
+    def observe(self, last_zxid: i64) -> None:
+        """Without an election: this server's masters know who leads."""
+        self.abandoned = False
+        self.outcome = self.election.adopt(NOBODY, last_zxid, self.host.now_ms)
 
     def tick(self) -> None:
         """Time has passed."""

@@ -12,14 +12,24 @@ from zabra.auth.registry import Providers
 from zabra.config.ensemble import EnsembleConfig
 from zabra.proto.txn import TxnEntry
 from zabra.server.host import Host
+from zabra.server.learner_handler import LearnerHandler
+from zabra.server.masters import NOBODY
 from zabra.server.peer import Peer
-from zabra.server.ready import PORT_CLIENT, PORT_ELECTION, PORT_QUORUM, Listen, Ready
+from zabra.server.ready import (
+    PORT_CLIENT,
+    PORT_ELECTION,
+    PORT_OBSERVER_MASTER,
+    PORT_QUORUM,
+    Listen,
+    Ready,
+)
 from zabra.server.recovery import Recovered
 from zabra.server.roles.following import Following
 from zabra.server.roles.leading import Leading
 from zabra.server.roles.learning import Learning
 from zabra.server.roles.looking import Looking
 from zabra.server.roles.observing import Observing
+from zabra.server.roles.relaying import Relay
 from zabra.server.roles.role import Role
 from zabra.server.roles.standalone import Standalone
 from zabra.server.serving import Serving
@@ -38,6 +48,10 @@ EXIT_CANNOT_BIND: Final = 14
 # Learners that may wait while it is not clear who leads, and what each may have said by then.
 EARLY_MAX: Final = 1000
 EARLY_MAX_BYTES: Final = 64 * 1024
+
+
+# Doublings of the time after which an observer that finds no master tries again.
+MAX_BACKOFF: Final = 5
 
 
 class EarlyLearner:
@@ -114,7 +128,7 @@ class Server(Host):
         """Puts the view into /zookeeper/config."""
         self.tree.set_config_node(ensemble.format(), ensemble.version, self.wall_ms)
 
-    # --- roles ------------------------------------------------------------------------------------------
+    # --- roles --------------------------------------------------------------------------------------------
 
     def set_role(self, role: Role) -> None:
         """From now on ``role`` decides."""
@@ -125,6 +139,7 @@ class Server(Host):
         """No leader is known."""
         peer = self.peer
         assert peer is not None
+        peer.outcome = None
         self.metrics.looking_count.add(1)
         self.note_unavailable()
         looking = Looking(self, peer, unfinished, must_reload, delay_ms)
@@ -181,7 +196,8 @@ class Server(Host):
             return
         self.listen(False)
         self.drop_early()
-        self.info(f"{'OBSERVING' if outcome.state == OBSERVING else 'FOLLOWING'} {leader}")
+        word = "OBSERVING" if outcome.state == OBSERVING else "FOLLOWING"
+        self.info(f"{word} {'through a master' if leader == NOBODY else leader}")
         learning: Learning
         if outcome.state == OBSERVING:
             learning = Observing(self, peer, self.serving, leader)
@@ -203,8 +219,12 @@ class Server(Host):
         self.learning = None
         self.leading = None
         delay_ms: i64 = 0
-        if self.settings.is_observer:
-            delay_ms = self.random.below(self.settings.observer_election_delay_ms)
+        peer = self.peer
+        if peer is not None and self.settings.is_observer:
+            # Those who lost the same master do not come back all at once, and less and less often.
+            longest_ms = self.settings.observer_election_delay_ms << min(peer.failures, MAX_BACKOFF)
+            delay_ms = self.random.below(longest_ms)
+            peer.failures += 1
         self.look(unfinished, must_reload, delay_ms)
 
     def adopt_early(self, leading: Leading) -> None:
@@ -246,7 +266,7 @@ class Server(Host):
         elif self.learning is not None:
             self.learning.reloaded()
 
-    # --- what a driver reports ------------------------------------------------------------------------
+    # --- what a driver reports ----------------------------------------------------------------------------
 
     def begin_turn(self, now_ms: int, wall_ms: int) -> None:
         """Starts a turn at monotonic ``now_ms`` and wall-clock ``wall_ms``."""
@@ -274,6 +294,12 @@ class Server(Host):
                 peer.dialled(dial_id, conn_id)
             else:
                 peer.accepted(conn_id)
+        elif port == PORT_OBSERVER_MASTER:
+            relay = self.relay()
+            if relay is None:
+                self.close_conn(conn_id)
+            else:
+                relay.accepted(conn_id, peer_host, peer_port)
         elif dial_id != 0:
             learning = self.learning
             if learning is None or not learning.dialled(dial_id, conn_id):
@@ -309,10 +335,9 @@ class Server(Host):
         if learning is not None and learning.conn_id == conn_id:
             learning.receive(data)
             return
-        if self.leading is not None:
-            handler = self.leading.handlers.get(conn_id)
-            if handler is not None:
-                handler.receive(data)
+        handler = self.handler_of(conn_id)
+        if handler is not None:
+            handler.receive(data)
             return
         early = self.early.get(conn_id)
         if early is not None:
@@ -335,8 +360,8 @@ class Server(Host):
             learning = self.learning
             if learning is not None and learning.conn_id == conn_id:
                 learning.connection_lost()
-            elif self.leading is not None:
-                handler = self.leading.handlers.get(conn_id)
+            else:
+                handler = self.handler_of(conn_id)
                 if handler is not None:
                     handler.lost()
 
@@ -361,11 +386,11 @@ class Server(Host):
             peer = self.peer
             assert peer is not None
             peer.set_congested(conn_id, congested)
-        elif self.leading is not None:
-            handler = self.leading.handlers.get(conn_id)
+        else:
+            handler = self.handler_of(conn_id)
             if handler is not None:
                 handler.congested = congested
-                self.leading.touch_handler(handler)
+                handler.master.touch_handler(handler)
 
     def disk_failed(self, token: int, message: str) -> None:
         """The disk refused: what it was asked to keep cannot be promised, so the server stops."""
@@ -384,16 +409,34 @@ class Server(Host):
         """Txns read back from the log."""
         if self.leading is not None:
             self.leading.log_read(token, entries, complete)
+        else:
+            relay = self.relay()
+            if relay is not None:
+                relay.log_read(token, entries, complete)
 
     def listen_failed(self, port: int, message: str) -> None:
         """A door for other servers could not be opened."""
+        if port == PORT_OBSERVER_MASTER:
+            self.warn(f"observers cannot be relayed to: {message}")
+            return
         self.stop(EXIT_CANNOT_BIND, f"cannot open a port for other servers: {message}")
+
+    def relay(self) -> Relay | None:
+        """Where observers under this server are, if it relays."""
+        return None if self.learning is None else self.learning.relay
+
+    def handler_of(self, conn_id: int) -> LearnerHandler | None:
+        """The learner behind a connection."""
+        if self.leading is not None:
+            return self.leading.handlers.get(conn_id)
+        relay = self.relay()
+        return None if relay is None else relay.handlers.get(conn_id)
 
     def is_client(self, conn_id: int) -> bool:
         """Whether the connection is a client's."""
         return conn_id in self.serving.connections
 
-    # --- what the driver is to do ----------------------------------------------------------------------
+    # --- what the driver is to do -------------------------------------------------------------------------
 
     def ready(self) -> Ready:
         """Ends the turn: everything to be done now."""
@@ -408,7 +451,7 @@ class Server(Host):
         return ready
 
     def turn_took(self, took_ms: i64) -> None:
-        """The turn is carried out, ``took_ms`` after ``begin_turn``; a driver without a clock never says so."""
+        """The turn is carried out, ``took_ms`` after it began; a driver without a clock never says so."""
         self.stats.end_turn(took_ms)
 
     def fsync_took(self, took_ms: float) -> None:
@@ -425,7 +468,7 @@ class Server(Host):
         self.metrics.dbinittime.add(took_ms)
         self.metrics.startup_txns_loaded.add(txns)
 
-    # --- what others may see and do ----------------------------------------------------------------------
+    # --- what others may see and do -----------------------------------------------------------------------
 
     def status(self, parts: i64 = NO_PARTS, limit: i64 = ENTRIES_MAX) -> ServerView:
         """A picture of the server, with the parts asked for (``views.PART_*``), ``limit`` entries in each."""

@@ -51,7 +51,8 @@ from zabra.tree.watches import FiredWatch
 FOUR_LETTER_WORDS: Final = {
     word.encode("ascii"): True
     for word in (
-        ["conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "stmk", "hash", "isro", "mntr", "ruok", "srst", "srvr", "stat", "wchc", "wchp", "wchs"]
+        ["conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro"]
+        + ["mntr", "ruok", "srst", "srvr", "stat", "stmk", "wchc", "wchp", "wchs"]
     )
 }
 # Telnet's interrupt: upstream closes on it.
@@ -90,7 +91,7 @@ class Serving:
         self.enforce_auth: bool = host.settings.enforce_auth_enabled
         self.local: LocalSessions = LocalSessions(host)
 
-    # --- connections --------------------------------------------------------------------------------
+    # --- connections --------------------------------------------------------------------------------------
 
     def connection_made(self, conn_id: int, peer_host: str, peer_port: int) -> None:
         """A client has connected."""
@@ -182,7 +183,7 @@ class Serving:
             if not congested:
                 self.parse_more(conn)
 
-    # --- input ----------------------------------------------------------------------------------------
+    # --- input --------------------------------------------------------------------------------------------
 
     def receive(self, conn_id: int, data: bytes) -> None:
         """Bytes from a client."""
@@ -270,7 +271,7 @@ class Serving:
         op = r.read_int()
         self.request(conn, xid, op, r)
 
-    # --- sessions -------------------------------------------------------------------------------------
+    # --- sessions -----------------------------------------------------------------------------------------
 
     def connect(self, conn: ClientConnection, r: Reader) -> None:
         """The ConnectRequest: a new session, or one that moves here."""
@@ -399,7 +400,7 @@ class Serving:
         conn.last_response_ms = self.host.now_ms
         self.parse_more(conn)
 
-    # --- requests -------------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------------
 
     def new_request(self, conn: ClientConnection, xid: i64, op: i64, body: bytes) -> Request:
         """A request of this connection's session."""
@@ -460,7 +461,7 @@ class Serving:
             self.drain(conn)
 
     def enqueue(self, conn: ClientConnection, request: Request) -> None:
-        """Puts a request behind the session's earlier ones; holds the client back where there are too many."""
+        """Puts a request behind the session's earlier ones; too many hold the client back."""
         conn.queue.append(request)
         self.host.metrics.requests_in_session_queue.add(len(conn.queue))
         self.in_flight += 1
@@ -504,7 +505,7 @@ class Serving:
         return False
 
     def authenticate(self, conn: ClientConnection, xid: i64, r: Reader) -> None:
-        """The auth op: adds ids to the connection, or refuses and closes.  Answered out of turn, as upstream."""
+        """The auth op: adds ids to the connection, or refuses and closes; out of turn, as upstream."""
         ids: list[Id] | None = None
         try:
             packet = AuthPacket.decode(r)
@@ -576,7 +577,7 @@ class Serving:
             return codes.ERR_MARSHALLING
         return codes.OK
 
-    # --- what was committed -----------------------------------------------------------------------------
+    # --- what was committed -------------------------------------------------------------------------------
 
     def match(self, session_id: i64, cxid: i64) -> Request | None:
         """The local request that waits for the txn of (session, cxid): the head of its connection's queue."""
@@ -744,7 +745,7 @@ class Serving:
             self.host.out.resumes.append(conn.conn_id)
             self.parse_more(conn)
 
-    # --- time -----------------------------------------------------------------------------------------
+    # --- time ---------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Closes connections that never said who they are."""

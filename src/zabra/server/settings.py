@@ -29,6 +29,7 @@ class Settings:
         self.observer_reconnect_delay_ms: int = 0
         # An observer keeps log and snapshots.
         self.sync_enabled: bool = True
+        # What this server is now: a reconfiguration may change it.
         self.is_observer: bool = False
         self.leader_serves: bool = True
         self.force_snapshot_sync: bool = False
@@ -36,6 +37,13 @@ class Settings:
         self.max_concurrent_diff_syncs: int = 100
         self.observer_master_port: int = 0
         self.observer_master_size_limit: int = 32 * 1024 * 1024
+        # (host, port) of those an observer may stand under; empty: the voters, at observer_master_port.
+        self.observer_masters: list[tuple[str, int]] = []
+        # Nobody gave this observer its number: it has no line in anybody's configuration.
+        self.is_self_registered: bool = False
+        # An observer that is further behind serves nobody; 0: no limit.
+        self.max_serve_lag_txns: int = 20_000
+        self.max_serve_lag_ms: int = 5_000
         self.listen_on_all_ips: bool = False
         self.min_session_timeout_ms: int = -1
         self.max_session_timeout_ms: int = -1
@@ -59,6 +67,11 @@ class Settings:
         self.local_sessions_enabled: bool = False
         self.local_sessions_upgrading_enabled: bool = False
         self.reconfig_enabled: bool = False
+        # A view of one voter is for a server on its own.
+        self.standalone_enabled: bool = True
+        # Name and folder of the static configuration file, beside which views are kept; empty: nowhere.
+        self.config_file: str = ""
+        self.config_folder: str = ""
         self.enforce_auth_enabled: bool = False
         self.enforce_auth_schemes: list[str] = []
         self.sessionless_timeout_ms: int = 10_000

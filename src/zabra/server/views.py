@@ -160,6 +160,9 @@ class RoleView:
     """What a role tells: ``parts`` says which of the costly parts are wanted."""
 
     __slots__ = (
+        "has_lag",
+        "lag_ms",
+        "lag_txns",
         "leader",
         "local_buckets",
         "local_sessions",
@@ -191,3 +194,7 @@ class RoleView:
         self.observers: list[LearnerView] = []
         # At an observer: the server it follows.
         self.observer_master_id: i64 = -1
+        # Whether it knows of a distance to the leader, which it may not serve at; -1: not measured yet.
+        self.has_lag: bool = False
+        self.lag_ms: i64 = -1
+        self.lag_txns: i64 = -1

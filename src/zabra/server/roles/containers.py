@@ -1,4 +1,7 @@
-"""ContainerCollector: which containers and ttl nodes have become garbage.  Source: upstream ``ContainerManager``."""
+"""ContainerCollector: which containers and ttl nodes have become garbage.
+
+Source: upstream ``ContainerManager``.
+"""
 
 from mypy_extensions import i64
 

@@ -5,12 +5,12 @@ from collections import deque
 from mypy_extensions import i64
 
 from zabra.proto import codes
-from zabra.proto.packets import describe_packet
+from zabra.proto.packets import decode_activate, describe_packet
 from zabra.proto.records import QuorumPacket
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.server.host import Host
 from zabra.server.peer import Peer
-from zabra.server.roles.learning import Learning
+from zabra.server.roles.learning import NO_RECONFIG, Learning
 from zabra.server.serving import Serving
 from zabra.zab.zxid import follows
 
@@ -39,7 +39,7 @@ class Following(Learning):
         self.unacked.append(entry)
         self.host.append(entry)
 
-    def commit(self, zxid: i64) -> None:
+    def commit(self, zxid: i64, designated_leader: i64 = NO_RECONFIG) -> None:
         pending = self.pending
         if not pending:
             self.host.warn(f"commit of 0x{zxid:x}, and no proposal is pending")
@@ -53,7 +53,9 @@ class Following(Learning):
         host = self.host
         host.metrics.learner_commit_received_count.add(1)
         host.stats.aged(host.metrics.commit_propagation_latency, entry, host.wall_ms)
-        self.commit_entry(entry)
+        if designated_leader != NO_RECONFIG:
+            self.peer.activate(entry.raw, designated_leader)
+        self.commit_entry(entry, designated_leader)
 
     def broadcast_packet(self, p: QuorumPacket) -> None:
         kind = p.type
@@ -65,6 +67,8 @@ class Following(Learning):
                 self.propose(decode_txn(data))
         elif kind == codes.PACKET_COMMIT:
             self.commit(p.zxid)
+        elif kind == codes.PACKET_COMMIT_AND_ACTIVATE:
+            self.commit(p.zxid, decode_activate(p.data))
         else:
             super().broadcast_packet(p)
 

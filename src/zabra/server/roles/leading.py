@@ -25,6 +25,7 @@ from zabra.proto.request import Request
 from zabra.proto.txn import TxnEntry
 from zabra.server import learner_handler
 from zabra.server.host import Durable, Host
+from zabra.server.lag import PROBE_SESSION, encode_lag
 from zabra.server.learner_handler import LearnerHandler, LearnerMaster
 from zabra.server.peer import Peer
 from zabra.server.roles.proposing import Proposing
@@ -150,7 +151,7 @@ class Leading(Proposing, LearnerMaster):
             for handler in list(self.handlers.values()):
                 handler.close("the leadership is over")
 
-    # --- discovery -----------------------------------------------------------------------------------------
+    # --- discovery ----------------------------------------------------------------------------------------
 
     def accepted(self, conn_id: int, peer_host: str, peer_port: int) -> LearnerHandler:
         """A learner has connected."""
@@ -227,7 +228,7 @@ class Leading(Proposing, LearnerMaster):
             if handler.state == learner_handler.SYNCHRONIZATION:
                 self.synchronise(handler)
 
-    # --- synchronisation -------------------------------------------------------------------------------------
+    # --- synchronisation ----------------------------------------------------------------------------------
 
     def synchronise(self, handler: LearnerHandler) -> None:
         """Decides how to bring the learner up to date, and begins."""
@@ -327,7 +328,7 @@ class Leading(Proposing, LearnerMaster):
         host.info(f"leading in epoch {self.proposer.epoch} after {host.now_ms - self.started_ms} ms")
         self.begin_sessions()
 
-    # --- broadcast ---------------------------------------------------------------------------------------------
+    # --- broadcast ----------------------------------------------------------------------------------------
 
     def queue(self, handler: LearnerHandler, kind: i64, zxid: i64, data: bytes | None) -> None:
         """One packet to one learner, at the end of the turn."""
@@ -432,7 +433,10 @@ class Leading(Proposing, LearnerMaster):
         assert broadcast is not None
         request = decode_request(packet.data)
         if request.op == codes.OP_SYNC:
-            if broadcast.sync(handler.conn_id):
+            if request.session_id == PROBE_SESSION and handler.is_observer:
+                # All it misses is in the stream already; what is not committed yet does not count.
+                self.queue(handler, codes.PACKET_SYNC, 0, encode_lag(0, 0))
+            elif broadcast.sync(handler.conn_id):
                 self.queue(handler, codes.PACKET_SYNC, 0, None)
             return
         self.propose(
@@ -453,7 +457,7 @@ class Leading(Proposing, LearnerMaster):
         self.dirty.pop(handler.conn_id, None)
         self.syncer.ended(handler)
 
-    # --- time ----------------------------------------------------------------------------------------------------
+    # --- time ---------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         host = self.host

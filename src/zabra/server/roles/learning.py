@@ -29,6 +29,8 @@ from zabra.proto.records import QuorumPacket
 from zabra.proto.request import Request
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.server.host import Durable, Host
+from zabra.server.lag import encode_lag
+from zabra.server.learner_handler import LearnerHandler
 from zabra.server.peer import Peer
 from zabra.server.ready import (
     DISK_SNAPSHOT_BEGIN,
@@ -37,6 +39,7 @@ from zabra.server.ready import (
     DISK_TRUNCATE,
     PORT_QUORUM,
 )
+from zabra.server.roles.relaying import Relay, RelayBase
 from zabra.server.roles.role import Role
 from zabra.server.serving import Serving
 from zabra.server.views import RoleView, quorum_view
@@ -58,6 +61,8 @@ LOST: Final = 4
 # How often connecting to the leader is tried (upstream Learner.LeaderConnector).
 CONNECT_TRIES: Final = 5
 SNAPSHOT_SLICE_NODES: Final = 5000
+# In place of a designated leader.
+NO_RECONFIG: Final = -0x8000000000000000
 SNAPSHOT_END_MARK: Final = "BenWasHere"
 
 
@@ -93,15 +98,32 @@ class Truncated(Durable):
 
 
 class PendingSync:
-    """A sync on its way: whose it is."""
+    """A sync on its way: a client's of ours, an observer's under us, or (neither) our own question."""
 
-    __slots__ = ("request",)
+    __slots__ = ("handler", "is_probe", "request")
 
-    def __init__(self, request: Request) -> None:
-        self.request: Request = request
+    def __init__(self, request: Request | None, handler: LearnerHandler | None, is_probe: bool) -> None:
+        self.request: Request | None = request
+        self.handler: LearnerHandler | None = handler
+        # It asks how far behind its asker is: a leader or relay of ours answers it out of turn.
+        self.is_probe: bool = is_probe
 
 
-class Learning(Role):
+class PendingRevalidation:
+    """A REVALIDATE on its way: for a client connection of ours, or for an observer under us."""
+
+    __slots__ = ("conn_id", "handler", "session_id", "timeout_ms")
+
+    def __init__(
+        self, session_id: i64, timeout_ms: i64, conn_id: i64, handler: LearnerHandler | None
+    ) -> None:
+        self.session_id: i64 = session_id
+        self.timeout_ms: i64 = timeout_ms
+        self.conn_id: i64 = conn_id
+        self.handler: LearnerHandler | None = handler
+
+
+class Learning(Role, RelayBase):
     """One attempt to learn from one leader; any failure sets ``lost`` and the server looks again."""
 
     def __init__(self, host: Host, peer: Peer, serving: Serving, leader_sid: i64) -> None:
@@ -139,11 +161,13 @@ class Learning(Role):
         self.out: list[bytes] = []
         self.touched: dict[int, int] = {}
         self.syncs: deque[PendingSync] = deque()
-        # Connections that wait for REVALIDATE, by session.
-        self.revalidating: dict[int, int] = {}
+        # Those that wait for REVALIDATE, oldest first.
+        self.revalidating: deque[PendingRevalidation] = deque()
+        # The observers under this server, where it relays.
+        self.relay: Relay | None = None
         self.is_observer: bool = settings.is_observer
 
-    # --- what Server asks -------------------------------------------------------------------------------
+    # --- what Server asks ---------------------------------------------------------------------------------
 
     def serves(self) -> bool:
         return self.state == BROADCAST
@@ -161,6 +185,12 @@ class Learning(Role):
         quorum = quorum_view(self.peer.config, state, phase, mode)
         quorum.led_by(self.leader_sid)
         view.quorum = quorum
+        if self.relay is not None:
+            self.relay.describe(view)
+
+    def reset_observer_stats(self) -> None:
+        if self.relay is not None:
+            self.relay.reset_stats()
 
     def tree_is_committed(self) -> bool:
         return self.state == BROADCAST
@@ -174,6 +204,8 @@ class Learning(Role):
         if self.state != LOST:
             self.state = LOST
             self.lost = reason
+            if self.relay is not None:
+                self.relay.stop()
             if self.conn_id != 0:
                 self.host.close_conn(self.conn_id)
 
@@ -188,6 +220,8 @@ class Learning(Role):
                 self.end(f"nothing heard from the leader for {self.read_timeout_ms} ms")
             else:
                 host.wake_by(deadline)
+                if self.relay is not None:
+                    self.relay.tick()
 
     def connect(self, now: i64) -> None:
         """Dials the leader, a few times."""
@@ -242,6 +276,8 @@ class Learning(Role):
         if self.out and self.conn_id != 0:
             self.host.send(self.conn_id, b"".join(self.out))
         self.out = []
+        if self.relay is not None:
+            self.relay.end_turn()
 
     def send(self, kind: i64, zxid: i64, data: bytes | None) -> None:
         """One packet to the leader, at the end of the turn."""
@@ -307,7 +343,7 @@ class Learning(Role):
                 codes.PACKET_ACKEPOCH, self.host.tree.last_processed_zxid, encode_ack_epoch(payload)
             )
 
-    # --- synchronisation ------------------------------------------------------------------------------------
+    # --- synchronisation ----------------------------------------------------------------------------------
 
     def carry_out(self, commands: list[SyncCommand]) -> None:
         """Does what LearnerSync says; durable things are queued, and reported together."""
@@ -512,6 +548,7 @@ class Learning(Role):
             f"at zxid 0x{self.host.tree.last_processed_zxid:x}"
         )
         self.begin_broadcast()
+        self.begin_relaying(sync_now.new_leader_zxid)
         committed = sync_now.pending[: sync_now.commits]
         for txn in sync_now.pending:
             self.propose(decode_txn(txn.raw))
@@ -521,7 +558,7 @@ class Learning(Role):
     def begin_broadcast(self) -> None:
         """Serving begins: every session is touched once, so that the leader hears who is here."""
 
-    # --- broadcast ------------------------------------------------------------------------------------------
+    # --- broadcast ----------------------------------------------------------------------------------------
 
     def broadcast_packet(self, p: QuorumPacket) -> None:
         """One packet of the BROADCAST phase; subclasses take PROPOSAL, COMMIT, INFORM."""
@@ -529,10 +566,9 @@ class Learning(Role):
         if kind == codes.PACKET_PING:
             self.answer_ping(p.zxid)
         elif kind == codes.PACKET_SYNC:
-            self.sync_answered()
+            self.sync_answered(p.data)
         elif kind == codes.PACKET_REVALIDATE:
-            session_id, valid = decode_revalidate_answer(p.data)
-            self.revalidate_answered(session_id, valid)
+            self.revalidate_answered(p)
         elif kind == codes.PACKET_UPTODATE:
             self.host.warn("a second UPTODATE")
         else:
@@ -546,13 +582,22 @@ class Learning(Role):
         """The oldest proposed txn is committed."""
         raise AssertionError("not reached")
 
-    def commit_entry(self, entry: TxnEntry) -> None:
-        """A committed txn takes effect; whoever asked for it here is answered."""
+    def commit_entry(self, entry: TxnEntry, designated_leader: i64 = NO_RECONFIG) -> None:
+        """A committed txn takes effect; whoever asked for it here is answered.
+
+        ``designated_leader`` is given with a reconfiguration that is activated by its commit.
+        """
         header = entry.header
         self.serving.commit(entry, self.serving.match(header.client_id, header.cxid))
         if header.type == codes.OP_CREATE_SESSION:
             timeout_ms = self.host.tree.sessions.get(header.client_id, 0)
             self.touched[header.client_id] = timeout_ms
+        relay = self.relay
+        if relay is not None:
+            if designated_leader == NO_RECONFIG:
+                relay.inform(entry)
+            else:
+                relay.inform_and_activate(entry, designated_leader)
 
     def answer_ping(self, zxid: i64) -> None:
         """PING back, with the sessions heard since the last one."""
@@ -565,14 +610,29 @@ class Learning(Role):
         return True
 
     def revalidate(self, conn_id: i64, session_id: i64, timeout_ms: i64) -> None:
-        self.revalidating[session_id] = conn_id
+        self.revalidating.append(PendingRevalidation(session_id, timeout_ms, conn_id, None))
         self.send(codes.PACKET_REVALIDATE, -1, encode_revalidate(session_id, timeout_ms))
 
-    def revalidate_answered(self, session_id: i64, valid: bool) -> None:
-        """The leader knows whether the session lives."""
-        conn_id = self.revalidating.pop(session_id, 0)
-        if conn_id != 0:
-            self.serving.revalidated(conn_id, session_id, valid)
+    def revalidate_answered(self, p: QuorumPacket) -> None:
+        """The leader knows whether the session lives; answers come in the order of the questions."""
+        session_id, valid = decode_revalidate_answer(p.data)
+        asked: PendingRevalidation | None = None
+        for one in self.revalidating:
+            if one.session_id == session_id:
+                asked = one
+                break
+        if asked is None:
+            self.host.warn(f"a REVALIDATE that nobody asked for: {describe_packet(p)}")
+            return
+        self.revalidating.remove(asked)
+        if asked.handler is None:
+            self.serving.revalidated(asked.conn_id, session_id, valid)
+            return
+        if valid:
+            self.touched[session_id] = asked.timeout_ms
+        relay = self.relay
+        if relay is not None and asked.handler.conn_id in relay.handlers:
+            relay.queue(asked.handler, codes.PACKET_REVALIDATE, p.zxid, p.data)
 
     def submit(self, request: Request) -> None:
         row = OPS.get(request.op)
@@ -581,7 +641,7 @@ class Learning(Role):
         # leader of 3.9 would be stopped by it.
         row.validate(request.body)
         if row.kind == KIND_SYNC:
-            self.syncs.append(PendingSync(request))
+            self.syncs.append(PendingSync(request, None, False))
         self.forward(request)
 
     def forward(self, request: Request) -> None:
@@ -589,9 +649,49 @@ class Learning(Role):
         ids = None if request.op == codes.OP_CREATE_SESSION else request.ids
         self.out.append(request_packet(request.session_id, request.cxid, request.op, request.body, ids))
 
-    def sync_answered(self) -> None:
-        """SYNC: the oldest sync is done."""
-        if not self.syncs:
+    def sync_answered(self, data: bytes | None) -> None:
+        """SYNC: the oldest sync is done; or, where it tells a lag, the oldest question for one."""
+        found: PendingSync | None = None
+        for one in self.syncs:
+            if data is None or one.is_probe:
+                found = one
+                break
+        if found is None:
             self.host.warn("a SYNC that nobody asked for")
             return
-        self.serving.synced(self.syncs.popleft().request)
+        self.syncs.remove(found)
+        if found.request is not None:
+            self.serving.synced(found.request)
+        elif found.handler is None:
+            self.probe_answered(data)
+        else:
+            relay = self.relay
+            if relay is not None and found.handler.conn_id in relay.handlers:
+                relay.queue(found.handler, codes.PACKET_SYNC, 0, data)
+
+    def probe_answered(self, data: bytes | None) -> None:
+        """Our own question how far behind we are is answered."""
+
+    # --- observers under this server ----------------------------------------------------------------------
+
+    def begin_relaying(self, epoch_zxid: i64) -> None:
+        """Takes observers from now on, where the configuration says so."""
+        if self.host.settings.observer_master_port > 0 and self.state == BROADCAST:
+            self.relay = Relay(self.host, self.peer, self, epoch_zxid)
+            self.relay.start()
+
+    def pass_up(self, packet: bytes) -> None:
+        self.out.append(packet)
+
+    def sync_for(self, handler: LearnerHandler, is_probe: bool) -> None:
+        self.syncs.append(PendingSync(None, handler, is_probe))
+
+    def revalidate_for(self, handler: LearnerHandler, session_id: i64, timeout_ms: i64) -> None:
+        self.revalidating.append(PendingRevalidation(session_id, timeout_ms, 0, handler))
+
+    def heard_for(self, session_id: i64, timeout_ms: i64) -> None:
+        self.touched[session_id] = timeout_ms
+
+    def answer_probe(self) -> bytes | None:
+        # A follower is as near to the leader as anybody can be.
+        return encode_packet(codes.PACKET_SYNC, 0, encode_lag(0, 0))

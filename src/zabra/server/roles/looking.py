@@ -56,7 +56,10 @@ class Looking(Role):
             return
         self.count_in()
         self.looking = True
-        self.peer.look(host.tree.last_processed_zxid)
+        if self.peer.masters.has_any():
+            self.peer.observe(host.tree.last_processed_zxid)
+        else:
+            self.peer.look(host.tree.last_processed_zxid)
 
     def count_in(self) -> None:
         """Applies what was logged and not committed: it is part of this server's history."""

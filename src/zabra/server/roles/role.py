@@ -32,7 +32,7 @@ class Role:
         return False
 
     def unfinished(self) -> list[TxnEntry]:
-        """Logged here and not known to be committed, in order: what a server that looks again must count in."""
+        """Logged here and not known to be committed, in order: a server that looks again counts it in."""
         return []
 
     def submit(self, request: Request) -> None:

@@ -11,7 +11,7 @@ from mypy_extensions import i64
 from zabra.proto import codes
 from zabra.proto.txn import TxnEntry
 from zabra.server.host import Host
-from zabra.server.learner_handler import LearnerHandler
+from zabra.server.learner_handler import CLOSED, LearnerHandler
 from zabra.server.ready import LogRead
 from zabra.zab.phases import SYNC_DIFF, SYNC_SNAP, SYNC_TRUNC
 from zabra.zab.synchronization import SYNC_READ_LOG, SyncPlan, choose_from_log, choose_sync
@@ -23,6 +23,11 @@ KIND_DIFF: Final = "DIFF"
 LOG_SYNC_MIN_BYTES: Final = 4 * 1024 * 1024
 # What a node costs in a snapshot beside its path and data.
 NODE_OVERHEAD_BYTES: Final = 80
+
+
+def zxids_of(entries: list[TxnEntry]) -> list[int]:
+    """Their zxids."""
+    return [entry.header.zxid for entry in entries]
 
 
 class WaitingForLog:
@@ -56,9 +61,9 @@ class LearnerSyncer:
         self._next_anonymous -= 1
         return sid
 
-    def committed_zxids(self) -> list[int]:
-        """zxids of the committed txns in memory."""
-        return [entry.header.zxid for entry in self.host.committed_log.entries()]
+    def history(self, peer: i64) -> list[TxnEntry]:
+        """The committed txns in memory, oldest first, as far as a learner at ``peer`` can need them."""
+        return self.host.committed_log.entries()
 
     def begin(self, handler: LearnerHandler, may_refuse: bool) -> bool:
         """Sends the learner its history; False if the log must be read first, or it was refused.
@@ -66,15 +71,19 @@ class LearnerSyncer:
         ``may_refuse``: it does not vote, so it can wait until fewer are synchronised at once.
         """
         host = self.host
+        history = self.history(handler.last_zxid)
         plan = choose_sync(
             handler.last_zxid,
             host.tree.last_processed_zxid,
-            self.committed_zxids(),
+            zxids_of(history),
             host.settings.force_snapshot_sync,
             host.settings.snapshot_size_factor >= 0,
         )
         if plan.mode != SYNC_READ_LOG:
-            return self.carry_out(handler, plan, [], may_refuse)
+            return self.carry_out(handler, plan, [], history, may_refuse)
+        if may_refuse and len(self._waiting) + len(self.diffs) >= host.settings.max_concurrent_diff_syncs:
+            handler.close("too many learners are synchronised now")
+            return False
         self._next_token += 1
         token = self._next_token
         self._waiting[token] = WaitingForLog(token, handler)
@@ -94,20 +103,28 @@ class LearnerSyncer:
         if waiting is None:
             return None
         handler = waiting.handler
+        if handler.state == CLOSED:
+            return None
         host = self.host
         last = host.tree.last_processed_zxid
         committed = [entry for entry in entries if entry.header.zxid <= last]
-        zxids: list[int] = [entry.header.zxid for entry in committed]
+        zxids = zxids_of(committed)
         reaches = complete and len(zxids) > 0 and zxids[0] <= max(handler.last_zxid, 1)
-        plan = choose_from_log(handler.last_zxid, last, self.committed_zxids(), zxids, reaches)
-        if self.carry_out(handler, plan, committed, handler.is_observer):
+        history = self.history(handler.last_zxid)
+        plan = choose_from_log(handler.last_zxid, last, zxids_of(history), zxids, reaches)
+        if self.carry_out(handler, plan, committed, history, handler.is_observer):
             return handler
         return None
 
     def carry_out(
-        self, handler: LearnerHandler, plan: SyncPlan, log: list[TxnEntry], may_refuse: bool
+        self,
+        handler: LearnerHandler,
+        plan: SyncPlan,
+        log: list[TxnEntry],
+        history: list[TxnEntry],
+        may_refuse: bool,
     ) -> bool:
-        """Sends what the plan says; False where the learner had to be refused."""
+        """Sends what the plan, made of ``log`` and ``history``, says; False where the learner was refused."""
         host = self.host
         host.info(f"synchronising learner {handler.sid} at zxid 0x{handler.last_zxid:x}: {plan!r}")
         settings = host.settings
@@ -140,7 +157,7 @@ class LearnerSyncer:
             handler.send(codes.PACKET_DIFF, plan.op_zxid, None)
         for entry in log[plan.log_start : plan.log_end]:
             self.send_committed(handler, entry)
-        for entry in host.committed_log.entries()[plan.committed_start :]:
+        for entry in history[plan.committed_start :]:
             self.send_committed(handler, entry)
         handler.last_zxid = plan.forward_from
         return True
