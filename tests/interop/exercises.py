@@ -177,18 +177,21 @@ def sessions_end(ensemble: Ensemble, base: str) -> int:
     members = running(ensemble)
     keeper = Session().connect(members[0].address)
     keeper.do(calls.create(base, b""))
+    silent = {}
     for member in members:
-        silent = Session(timeout_ms=1000).connect(member.address)
-        silent.do(calls.sync("/"))
-        path = f"{base}/{member.myid}"
-        silent.do(calls.create(path, b"", flags=codes.MODE_EPHEMERAL))
+        session = Session(timeout_ms=1000).connect(member.address)
+        session.do(calls.sync("/"))
+        session.do(calls.create(f"{base}/{member.myid}", b"", flags=codes.MODE_EPHEMERAL))
         thief = Session()
-        thief.session_id, thief.password = silent.session_id, b"x" * 16
+        thief.session_id, thief.password = session.session_id, b"x" * 16
         _refused(thief, members[-1])
-        silent.drop()
+        silent[member] = session
+    for session in silent.values():
+        session.drop()
+    for member, session in silent.items():
         for other in members:
-            _wait_gone(other, path)
-        _refused(silent, member)
+            _wait_gone(other, f"{base}/{member.myid}")
+        _refused(session, member)
     keeper.end()
     return len(members)
 
