@@ -386,6 +386,8 @@ GAUGES: Final[tuple[GaugeRow, ...]] = (
     GaugeRow("synced_non_voting_followers", "leader", "servers", "followers in step that do not vote yet"),
     GaugeRow("synced_observers", "leader, follower", "servers", "observers in step"),
     GaugeRow("pending_syncs", "leader", "requests", "sync requests that wait for a commit"),
+    GaugeRow("lag_txns", "observer", "txns", "committed txns it did not have when it last asked; -1: unknown"),
+    GaugeRow("lag_ms", "observer", "ms", "age of its tree at most, when it last asked; -1: unknown"),
     GaugeRow("leader_uptime", "leader", "ms", "time since this server began to lead"),
     GaugeRow("last_proposal_size", "leader", "bytes", "size of the newest proposal; -1 before the first"),
     GaugeRow("max_proposal_size", "leader", "bytes", "size of the largest proposal; -1 before the first"),

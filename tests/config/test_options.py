@@ -79,6 +79,7 @@ def test_fields_have_the_type_their_rows_parse_to() -> None:
         kinds.Text: str,
         kinds.Choice: str,
         kinds.Words: tuple[str, ...],
+        kinds.Addresses: tuple[tuple[str, int], ...],
     }
     for option in OPTIONS:
         if not option.field or option.prefix or option.field == "ensemble":

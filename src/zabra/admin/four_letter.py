@@ -94,7 +94,9 @@ class FourLetterWords:
     def _run(self, word: str, row: Command, rest: bytes) -> str:
         assert row.text is not None
         view = self.context.server.status(row.parts, ENTRIES_MAX)
-        if not view.role.serves and word not in ALWAYS_ANSWERED:
+        # An observer that is too far behind to serve says at least how far.
+        tells_lag = word == "mntr" and view.role.has_lag
+        if not view.role.serves and word not in ALWAYS_ANSWERED and not tells_lag:
             # Upstream's hash alone ends without a line feed.
             return NOT_SERVING if word == "hash" else NOT_SERVING + "\n"
         return row.text(self.context, view, rest)

@@ -62,6 +62,9 @@ def gauges(view: ServerView) -> dict[str, Number]:
         out["quorum_size"] = len(view.role.quorum.config.voters())
     if view.role.synced_observers >= 0:
         out["synced_observers"] = view.role.synced_observers
+    if view.role.has_lag:
+        out["lag_txns"] = view.role.lag_txns
+        out["lag_ms"] = view.role.lag_ms
     leader = view.role.leader
     if leader is not None:
         out["learners"] = leader.learners

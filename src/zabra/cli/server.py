@@ -16,6 +16,7 @@ from zabra.config.load import load_config, parse_config
 from zabra.config.server import ConfigErrors, ServerConfig
 from zabra.runtime import loop
 from zabra.runtime.assembly import RunningServer, start
+from zabra.runtime.joining import JoinError, join
 from zabra.storage.errors import DataFolderError, StorageError
 
 # Upstream's ExitCode.
@@ -112,11 +113,17 @@ def say(line: str) -> None:
 async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
     """One server from start to stop."""
     started = time.monotonic()
+    plan = plan_of(config)
     try:
-        running = await start(plan_of(config), lambda server: words_of(config, server), tell)
+        if config.join:
+            await join(plan, config.join, tell)
+        running = await start(plan, lambda server: words_of(config, server), tell)
     except DataFolderError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_DATA_DIR
+    except JoinError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_UNEXPECTED
     except StorageError as error:
         print(f"error: cannot recover the data in {config.data_dir}: {error}", file=sys.stderr)
         return EXIT_TXNLOG

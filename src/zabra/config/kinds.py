@@ -151,6 +151,33 @@ class Words:
         return ",".join(value)
 
 
+class Addresses:
+    """A comma-separated list of ``host:port``; the value is a (host, port) for each; IPv6 in brackets."""
+
+    name = "list of host:port"
+
+    def parse(self, text: str) -> tuple[tuple[str, int], ...]:
+        """Doubles are dropped.  Raises ValueError for what is no address."""
+        words = [word.strip() for word in text.split(",")]
+        return tuple(dict.fromkeys([_address(word) for word in words if word]))
+
+    def format(self, value: object) -> str:
+        """Joined by commas."""
+        assert isinstance(value, tuple)
+        return ",".join([f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in value])
+
+
+def _address(word: str) -> tuple[str, int]:
+    host, colon, port = word.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{word!r}: an IPv6 address stands in brackets")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) <= 65535:
+        raise ValueError(f"{word!r} is not host:port")
+    return host, int(port)
+
+
 class Choice:
     """One of some words; each may stand for another (a Java class name for our own word)."""
 

@@ -15,6 +15,9 @@ ReadFile = Callable[[str], str | None]
 # The highest byte of a session id is its server's id; TTL nodes keep 255 for themselves.
 MAX_SERVER_ID = 255
 MAX_EXTENDED_SERVER_ID = 254
+# initLimit and syncLimit of a server that joins and is told neither: upstream's sample configuration.
+JOIN_INIT_TICKS = 10
+JOIN_SYNC_TICKS = 5
 ANY_HOSTS = ("", "0.0.0.0", "::", "0:0:0:0:0:0:0:0")
 
 Pairs = list[tuple[str, str, str]]  # (key, value, where)
@@ -41,6 +44,9 @@ def read_members(settings: Settings, values: dict[str, object], path: str, read:
             settings.error(where, key, "belongs into the dynamic configuration file, since there is one")
         pairs = _dynamic_pairs(settings, dynamic_file, read)
         members.next_ensemble = _read_next(path + ".dynamic.next", read, settings)
+    if values["join"]:
+        _join(settings, values, members, pairs, read)
+        return members
     ensemble = _parse(settings, pairs, multi_address=bool(values["multi_address_enabled"]))
     if ensemble is None:
         return members
@@ -58,6 +64,23 @@ def read_members(settings: Settings, values: dict[str, object], path: str, read:
     settings.origins["ensemble"] = pairs[0][2] if pairs else "configuration"
     _take_place(settings, values, members, found)
     return members
+
+
+def _join(
+    settings: Settings, values: dict[str, object], members: Members, pairs: Pairs, read: ReadFile
+) -> None:
+    """An observer that learns from others who they are: the list is empty until it has asked."""
+    if pairs:
+        settings.error_at("zabra.join", "is set, and so is a list of servers: one of them has to go")
+        return
+    members.ensemble = EnsembleConfig({})
+    members.server_id = _read_server_id(settings, values, read) or 0
+    if settings.is_set("peerType") and values["peer_type"] != "observer":
+        settings.error_at("peerType", "is participant, but zabra.join makes an observer")
+    settings.derive(values, "peer_type", "observer", "zabra.join")
+    for field, ticks in (("init_limit_ticks", JOIN_INIT_TICKS), ("sync_limit_ticks", JOIN_SYNC_TICKS)):
+        if number(values, field) == 0:
+            settings.derive(values, field, ticks, "zabra.join")
 
 
 def _static_pairs(settings: Settings) -> Pairs:

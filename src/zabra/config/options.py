@@ -8,7 +8,18 @@ A key of ``zoo.cfg`` may also be written with ``zookeeper.`` before it, and as `
 upstream ``QuorumPeerConfig`` and the classes that read system properties.
 """
 
-from zabra.config.kinds import LONG_MAX, Boolean, Choice, Decimal, Hours, Integer, Kind, Text, Words
+from zabra.config.kinds import (
+    LONG_MAX,
+    Addresses,
+    Boolean,
+    Choice,
+    Decimal,
+    Hours,
+    Integer,
+    Kind,
+    Text,
+    Words,
+)
 
 HONOURED = "honoured"
 IGNORED = "ignored"
@@ -25,6 +36,7 @@ TEXT = Text()
 PATH = Text("path")
 HOST = Text("host")
 WORDS = Words()
+ADDRESSES = Addresses()
 PORT = Integer(0, 65535)
 COUNT = Integer(0)
 POSITIVE = Integer(1)
@@ -198,7 +210,26 @@ CLUSTER = (
     ),
     Option(
         "observerMasterPort", "observer_master_port", PORT, "0",
-        "Port on which a follower serves observers in the leader's place; 0: none.",
+        "Port on which a follower, or an observer, serves observers in the leader's place; an observer looks "
+        "for the voters' there. 0: none.",
+    ),
+    Option(
+        "zabra.observerMasters", "observer_masters", ADDRESSES, "",
+        "Who may serve this observer in the leader's place, `host:port,host:port`: followers or observers "
+        "with an observerMasterPort. Empty: the voters, where `observerMasterPort` is set.",
+    ),
+    Option(
+        "zabra.join", "join", ADDRESSES, "",
+        "Makes this server an observer of the ensemble found at `host:port,host:port` (client or quorum "
+        "ports), without a `server.N` line of its own anywhere.",
+    ),
+    Option(
+        "zabra.maxServeLagTxns", "max_serve_lag_txns", COUNT, "20000",
+        "An observer that is further behind serves no clients; 0: no limit.", unit="txns",
+    ),
+    Option(
+        "zabra.maxServeLagMs", "max_serve_lag_ms", COUNT, "5000",
+        "An observer that is further behind serves no clients; 0: no limit.", unit="ms",
     ),
     Option(
         "electionAlg", "election_alg", Choice({"3": "3"},

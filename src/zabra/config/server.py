@@ -65,6 +65,10 @@ class ServerConfig:
     peer_type: str
     sync_enabled: bool
     observer_master_port: int
+    observer_masters: tuple[tuple[str, int], ...]
+    join: tuple[tuple[str, int], ...]
+    max_serve_lag_txns: int
+    max_serve_lag_ms: int
     election_alg: str
     standalone_enabled: bool
     reconfig_enabled: bool

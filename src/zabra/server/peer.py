@@ -7,14 +7,19 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from zabra.config.ensemble import EnsembleConfig, EnsembleError
+from zabra.config.ensemble import EnsembleConfig, EnsembleError, QuorumServer
 from zabra.proto.notification import Notification
-from zabra.proto.records import SetDataTxn
-from zabra.proto.txn import decode_txn
 from zabra.server.election_connection import ElectionActions, ElectionConnections
 from zabra.server.host import Durable, Host
 from zabra.server.masters import NOBODY, Masters
-from zabra.server.ready import DISK_ACCEPTED_EPOCH, DISK_CURRENT_EPOCH, PORT_ELECTION
+from zabra.server.ready import (
+    DISK_ACCEPTED_EPOCH,
+    DISK_CURRENT_EPOCH,
+    PORT_CLIENT,
+    PORT_ELECTION,
+    Listen,
+)
+from zabra.server.reconfig import ConfigFiles, config_of_txn
 from zabra.server.session_claim import SessionClaim
 from zabra.zab.election import ElectionStep, ElectionTiming, FastLeaderElection, Outcome
 from zabra.zab.quorum import QuorumVerifier, verifier_of
@@ -32,8 +37,17 @@ class Peer:
         settings = host.settings
         self.sid: i64 = settings.server_id
         self.config: EnsembleConfig = config
-        # A newer configuration that was proposed and is not active yet.
+        # Another configuration that was proposed and is not active yet.
         self.last_seen: EnsembleConfig | None = None
+        self.files: ConfigFiles = ConfigFiles(host)
+        # This server's line: the last one there was, where it is in no view any more.
+        self.own: QuorumServer | None = config.servers.get(self.sid)
+        # Where clients find it; from a static clientPort, or from its line.
+        self.client_address: tuple[str, int] | None = None if self.own is None else self.own.client
+        if self.own is not None and settings.reconfig_enabled:
+            settings.is_observer = self.own.observer
+        # What the leader sent with NEWLEADER: in force once it says UPTODATE.
+        self.leaders_config: EnsembleConfig | None = None
         self.accepted_epoch: i64 = accepted_epoch
         self.current_epoch: i64 = current_epoch
         self.outcome: Outcome | None = None
@@ -59,8 +73,8 @@ class Peer:
         self.failures: i64 = 0
         self.claim: SessionClaim = SessionClaim(host.random)
         self.show_view()
-        # Who should lead after a reconfiguration; -1: nobody has been named.
-        self.designated_leader: i64 = -1
+        # Who leads after the reconfiguration that ended the last role, without an election.
+        self.next_leader: i64 = NOBODY
         # Dials of the election under way: which server each is for.
         self._dials: dict[int, int] = {}
 
@@ -68,20 +82,16 @@ class Peer:
 
     def own_election_addresses(self) -> list[tuple[str, int]]:
         """What this server says of itself to those it dials."""
-        own = self.config.servers.get(self.sid)
-        return [] if own is None else own.election_addresses()
+        return [] if self.own is None else self.own.election_addresses()
 
     def own_quorum_addresses(self) -> list[tuple[str, int]]:
-        """Where learners find this server when it leads; empty if it is in no configuration."""
-        own = self.config.servers.get(self.sid)
-        if own is None:
-            return []
-        return self.listen_addresses(own.quorum_addresses())
+        """Where learners find this server when it leads; empty if it never was in a configuration."""
+        return [] if self.own is None else self.listen_addresses(self.own.quorum_addresses())
 
     def observer_master_addresses(self) -> list[tuple[str, int]]:
         """Where observers find this server when it relays."""
         port = self.host.settings.observer_master_port
-        own = self.config.servers.get(self.sid)
+        own = self.own
         if own is None:
             return [(WILDCARD_HOST, port)]
         return self.listen_addresses([(host, port) for host, _ in own.quorum_addresses()])
@@ -124,12 +134,161 @@ class Peer:
 
     def set_config(self, config: EnsembleConfig, last_seen: EnsembleConfig | None) -> None:
         """Another view is active."""
+        before = self.own_election_addresses()
         self.config = config
         self.last_seen = last_seen
+        self.own = config.servers.get(self.sid) or self.own
         self.election.set_config(config, last_seen)
-        self.links.set_own_addresses(self.own_election_addresses())
+        addresses = self.own_election_addresses()
+        if addresses != before:
+            self.host.out.listens.append(Listen(PORT_ELECTION, self.listen_addresses(addresses), True))
+        self.links.set_own_addresses(addresses)
         self.masters.use(config)
         self.show_view()
+
+    # --- reconfiguration ----------------------------------------------------------------------------------
+
+    def newest_config(self) -> EnsembleConfig:
+        """The view that was proposed last, active or not."""
+        last_seen = self.last_seen
+        if last_seen is not None and last_seen.version > self.config.version:
+            return last_seen
+        return self.config
+
+    def saw(self, config: EnsembleConfig) -> None:
+        """A view is proposed: from now on its quorums count as well, over a restart too.
+
+        What a leader says takes the place also of a newer view, whose proposal was not committed then.
+        """
+        if not self.host.settings.reconfig_enabled:
+            return
+        last_seen = self.last_seen
+        if last_seen is not None and last_seen.version == config.version:
+            return
+        if config.version == self.config.version:
+            if last_seen is not None:
+                self.files.forget_next()
+            self.last_seen = None
+        else:
+            self.last_seen = config
+            self.files.save_next(config)
+        self.election.set_config(self.config, self.last_seen)
+        self.show_view()
+
+    def saw_proposal(self, raw: bytes) -> None:
+        """A reconfig txn is proposed."""
+        try:
+            self.saw(config_of_txn(raw))
+        except EnsembleError as error:
+            self.host.warn(f"the configuration that is proposed cannot be read: {error}")
+
+    def process_reconfig(self, config: EnsembleConfig, designated_leader: i64, in_tree: bool) -> bool:
+        """The view is committed: it is the active one.  True where this server's role or leader changes.
+
+        ``designated_leader`` is NOBODY where none is named, and an election follows any change of leader;
+        ``in_tree``: a txn brings the view into the tree.  Source: upstream ``QuorumPeer.processReconfig``.
+        """
+        settings = self.host.settings
+        if not settings.reconfig_enabled and not settings.is_self_registered:
+            return False
+        old = self.config
+        if config.version <= old.version:
+            return False
+        leader = self.election.current_vote.leader
+        self.put_in_force(config)
+        if not in_tree:
+            self.host.show_config(config)
+        if config.same_as(old):
+            return False
+        self.move_client_port(config)
+        role_changes = self.take_role(config)
+        self.next_leader = NOBODY
+        if designated_leader == NOBODY:
+            return self.leader_moves(leader, old, config) or role_changes
+        leader_changes = leader != NOBODY and leader != designated_leader
+        if role_changes or leader_changes:
+            self.next_leader = designated_leader
+            self.host.info(f"after the reconfiguration {designated_leader} leads")
+        return role_changes or leader_changes
+
+    def put_in_force(self, config: EnsembleConfig) -> None:
+        """Makes the view the active one, on disk as well."""
+        last_seen = self.last_seen
+        if last_seen is not None and last_seen.version <= config.version:
+            last_seen = None
+        self.set_config(config, last_seen)
+        self.host.info(f"configuration 0x{config.version:x} is active: voters {config.voters()}")
+        own = config.servers.get(self.sid)
+        has_client = own is not None and own.client is not None and not own.client_from_static
+        self.files.save_active(config, has_client)
+        if last_seen is None:
+            self.files.forget_next()
+
+    def move_client_port(self, config: EnsembleConfig) -> None:
+        """Listens for clients where the view says."""
+        own = config.servers.get(self.sid)
+        if own is None or own.client is None or own.client == self.client_address:
+            return
+        old = self.client_address
+        self.client_address = own.client
+        if old is None or old[1] != own.client[1] or (old[0] or WILDCARD_HOST) != own.client[0]:
+            self.host.out.listens.append(Listen(PORT_CLIENT, [own.client], True))
+
+    def take_role(self, config: EnsembleConfig) -> bool:
+        """Participant or observer, as the view says; one that is in no view is a follower without a vote."""
+        settings = self.host.settings
+        if settings.is_self_registered:
+            return False
+        own = config.servers.get(self.sid)
+        is_observer = own is not None and own.observer
+        if is_observer == settings.is_observer:
+            return False
+        settings.is_observer = is_observer
+        self.election.participant = not is_observer
+        self.masters.use(config)
+        self.host.info("becoming an observer" if is_observer else "becoming a participant")
+        return True
+
+    def leader_moves(self, leader: i64, old: EnsembleConfig, new: EnsembleConfig) -> bool:
+        """Whether ``leader`` is not where it was, or does not vote."""
+        if leader == NOBODY:
+            return False
+        before = old.servers.get(leader)
+        after = new.servers.get(leader)
+        if before is None or after is None or before.observer or after.observer:
+            return True
+        return sorted(before.quorum_addresses()) != sorted(after.quorum_addresses())
+
+    def stays_leader(self, config: EnsembleConfig) -> bool:
+        """Whether this server may go on leading under ``config``: a voter where its learners find it now."""
+        own = self.own
+        after = config.servers.get(self.sid)
+        if own is None or after is None or after.observer:
+            return False
+        return sorted(own.quorum_addresses()) == sorted(after.quorum_addresses())
+
+    def adopt_leaders_config(self) -> bool:
+        """UPTODATE: what came with NEWLEADER is committed.  True as in ``process_reconfig``."""
+        config = self.leaders_config
+        self.leaders_config = None
+        return config is not None and self.process_reconfig(config, NOBODY, False)
+
+    def adopt_heard_config(self) -> bool:
+        """While LOOKING: another server has a newer view.  True where the election must begin anew."""
+        config = self.heard_config
+        self.heard_config = None
+        if config is None or config.version <= self.config.version:
+            return False
+        before = self.config
+        self.process_reconfig(config, NOBODY, False)
+        self.next_leader = NOBODY
+        return not config.same_as(before)
+
+    def take_next_leader(self) -> i64:
+        """Whom to follow without an election, once; NOBODY where one is needed."""
+        leader = self.next_leader
+        self.next_leader = NOBODY
+        return leader
 
     def saw_config(self, text: bytes) -> None:
         """The leader's newest view, sent with NEWLEADER: what counts from now on, where views may change."""
@@ -141,8 +300,12 @@ class Peer:
         except EnsembleError as error:
             self.host.warn(f"the leader's configuration cannot be read: {error}")
             return
-        if seen.version > self.config.version or self.may_replace(seen):
-            self.set_config(seen, None)
+        if settings.is_self_registered:
+            if seen.version > self.config.version or self.may_replace(seen):
+                self.set_config(seen, None)
+        else:
+            self.saw(seen)
+            self.leaders_config = seen
 
     def may_replace(self, seen: EnsembleConfig) -> bool:
         """Whether another view of the same version counts: for one that has no view of its own."""
@@ -150,13 +313,14 @@ class Peer:
             return False
         return seen.format() != self.config.format()
 
-    def activate(self, raw: bytes, designated_leader: i64) -> None:
-        """The view that the committed reconfig txn ``raw`` brings becomes the current one."""
-        record = decode_txn(raw).record
-        assert isinstance(record, SetDataTxn), "a reconfig txn sets the data of the config node"
-        text = (record.data or b"").decode("utf-8", "replace")
-        self.set_config(EnsembleConfig.parse(text), None)
-        self.designated_leader = designated_leader
+    def activate(self, raw: bytes, designated_leader: i64) -> bool:
+        """The committed reconfig txn ``raw`` brings a view.  True as in ``process_reconfig``."""
+        try:
+            config = config_of_txn(raw)
+        except EnsembleError as error:
+            self.host.warn(f"the configuration that is committed cannot be read: {error}")
+            return False
+        return self.process_reconfig(config, designated_leader, True)
 
     # --- epochs -----------------------------------------------------------------------------------------
 
@@ -187,6 +351,11 @@ class Peer:
         self.links.connect_all(actions)
         self._drive(step, actions)
         self._carry_out(actions)
+
+    def follow(self, leader: i64, last_zxid: i64) -> None:
+        """Without an election: a reconfiguration has named the leader, perhaps this server."""
+        self.abandoned = False
+        self.outcome = self.election.adopt(leader, last_zxid, self.host.now_ms)
 
     def observe(self, last_zxid: i64) -> None:
         """Without an election: this server's masters know who leads."""

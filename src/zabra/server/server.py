@@ -23,6 +23,7 @@ from zabra.server.ready import (
     Listen,
     Ready,
 )
+from zabra.server.reconfig import config_of_tree
 from zabra.server.recovery import Recovered
 from zabra.server.roles.following import Following
 from zabra.server.roles.leading import Leading
@@ -83,6 +84,7 @@ class Server(Host):
         now_ms: int,
         wall_ms: int,
         ensemble: EnsembleConfig | None = None,
+        next_ensemble: EnsembleConfig | None = None,
     ) -> None:
         super().__init__(
             settings, providers, recovered.tree, recovered.last_zxid, seed, now_ms, wall_ms
@@ -96,7 +98,8 @@ class Server(Host):
         self.doors: dict[int, int] = {}
         # Learners that came before it was clear that this server leads, with what they have sent.
         self.early: dict[int, EarlyLearner] = {}
-        self.is_listening: bool = False
+        # Where learners may come in now.
+        self.listening: list[tuple[str, int]] = []
         self.peer: Peer | None = None
         self.looking: Looking | None = None
         self.learning: Learning | None = None
@@ -104,7 +107,7 @@ class Server(Host):
         if ensemble is None:
             self.stand_alone()
         else:
-            self.join(ensemble, recovered.accepted_epoch, recovered.current_epoch)
+            self.join(ensemble, next_ensemble, recovered.accepted_epoch, recovered.current_epoch)
 
     def stand_alone(self) -> None:
         """A server without an ensemble serves at once."""
@@ -114,10 +117,20 @@ class Server(Host):
         # As upstream: a server that starts to serve first saves what it starts from.
         self.snapshotter.begin()
 
-    def join(self, ensemble: EnsembleConfig, accepted_epoch: i64, current_epoch: i64) -> None:
+    def join(
+        self,
+        ensemble: EnsembleConfig,
+        next_ensemble: EnsembleConfig | None,
+        accepted_epoch: i64,
+        current_epoch: i64,
+    ) -> None:
         """A member of an ensemble begins by looking for its leader."""
         peer = Peer(self, ensemble, accepted_epoch, current_epoch)
         self.peer = peer
+        # What was proposed last, by its own file or by the log: perhaps committed, so its quorums count.
+        for seen in (next_ensemble, config_of_tree(self.tree)):
+            if seen is not None and seen.version > peer.newest_config().version:
+                peer.saw(seen)
         self.show_config(ensemble)
         self.out.listens.append(
             Listen(PORT_ELECTION, peer.listen_addresses(peer.own_election_addresses()), True)
@@ -153,9 +166,10 @@ class Server(Host):
         """Opens or closes the door for learners."""
         peer = self.peer
         assert peer is not None
-        if self.is_listening != opened:
-            self.is_listening = opened
-            self.out.listens.append(Listen(PORT_QUORUM, peer.own_quorum_addresses(), opened))
+        addresses = peer.own_quorum_addresses() if opened else []
+        if self.listening != addresses:
+            self.listening = addresses
+            self.out.listens.append(Listen(PORT_QUORUM, addresses, len(addresses) > 0))
 
     def advance(self) -> None:
         """Moves from role to role, as far as is possible now."""
@@ -166,6 +180,11 @@ class Server(Host):
             self.looking.advance()
             if peer.outcome is not None:
                 self.take_up(peer)
+            else:
+                # A view that was heard of may give this server a vote, or take it away.
+                self.listen(peer.is_voter(peer.sid))
+        if peer.abandoned:
+            self.abandon(peer)
         learning = self.learning
         if learning is not None:
             if learning.wants_reload and self.disk_is_idle() and not self.snapshotter.busy():
@@ -176,6 +195,16 @@ class Server(Host):
         leading = self.leading
         if leading is not None and leading.lost:
             self.leave(leading, leading.lost, False)
+
+    def abandon(self, peer: Peer) -> None:
+        """Those that the election's outcome rests on look for another leader: no need to wait in vain."""
+        peer.abandoned = False
+        leading = self.leading
+        learning = self.learning
+        if leading is not None and leading.is_discovering():
+            leading.end("its supporters are looking for another leader")
+        elif learning is not None and learning.is_discovering():
+            learning.end("the leader is looking for another leader")
 
     def take_up(self, peer: Peer) -> None:
         """The election has named a leader."""
@@ -220,7 +249,7 @@ class Server(Host):
         self.leading = None
         delay_ms: i64 = 0
         peer = self.peer
-        if peer is not None and self.settings.is_observer:
+        if peer is not None and self.settings.is_observer and peer.next_leader == NOBODY:
             # Those who lost the same master do not come back all at once, and less and less often.
             longest_ms = self.settings.observer_election_delay_ms << min(peer.failures, MAX_BACKOFF)
             delay_ms = self.random.below(longest_ms)

@@ -35,6 +35,8 @@ class Following(Learning):
         host = self.host
         host.metrics.learner_proposal_received_count.add(1)
         host.stats.aged(host.metrics.proposal_latency, entry, host.wall_ms)
+        if entry.header.type == codes.OP_RECONFIG:
+            self.peer.saw_proposal(entry.raw)
         self.pending.append(entry)
         self.unacked.append(entry)
         self.host.append(entry)
@@ -53,9 +55,10 @@ class Following(Learning):
         host = self.host
         host.metrics.learner_commit_received_count.add(1)
         host.stats.aged(host.metrics.commit_propagation_latency, entry, host.wall_ms)
-        if designated_leader != NO_RECONFIG:
-            self.peer.activate(entry.raw, designated_leader)
+        moves = designated_leader != NO_RECONFIG and self.peer.activate(entry.raw, designated_leader)
         self.commit_entry(entry, designated_leader)
+        if moves:
+            self.move()
 
     def broadcast_packet(self, p: QuorumPacket) -> None:
         kind = p.type

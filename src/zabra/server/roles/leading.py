@@ -8,6 +8,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from zabra.config.ensemble import EnsembleConfig
+from zabra.processors.membership import Membership
 from zabra.proto import codes
 from zabra.proto.packets import (
     decode_ack_epoch,
@@ -16,6 +18,8 @@ from zabra.proto.packets import (
     decode_revalidate,
     decode_touches,
     describe_packet,
+    encode_activate,
+    encode_inform_and_activate,
     encode_leader_info,
     encode_packet,
     encode_revalidate_answer,
@@ -27,7 +31,9 @@ from zabra.server import learner_handler
 from zabra.server.host import Durable, Host
 from zabra.server.lag import PROBE_SESSION, encode_lag
 from zabra.server.learner_handler import LearnerHandler, LearnerMaster
+from zabra.server.masters import NOBODY
 from zabra.server.peer import Peer
+from zabra.server.roles.learning import NO_RECONFIG
 from zabra.server.roles.proposing import Proposing
 from zabra.server.roles.syncing import LearnerSyncer
 from zabra.server.serving import Serving
@@ -35,7 +41,7 @@ from zabra.server.views import LeaderView, RoleView, SizeStats, quorum_view
 from zabra.zab import phases
 from zabra.zab.broadcast import Broadcast, Proposal
 from zabra.zab.discovery import PROCEED, REFUSE, DiscoveryStep, EpochProposer, StateSummary
-from zabra.zab.quorum import AckSet
+from zabra.zab.quorum import AckSet, verifier_of
 from zabra.zab.synchronization import NewLeaderAcks
 
 # The leader's own phase.
@@ -68,7 +74,15 @@ class CurrentSaved(Durable):
         self.role.current_saved()
 
 
-class Leading(Proposing, LearnerMaster):
+def inform_packet(proposal: Proposal, designated: i64) -> bytes:
+    """INFORM; INFORMANDACTIVATE where the proposal is a reconfiguration."""
+    if designated == NO_RECONFIG:
+        return encode_packet(codes.PACKET_INFORM, proposal.zxid, proposal.raw)
+    data = encode_inform_and_activate(designated, proposal.raw)
+    return encode_packet(codes.PACKET_INFORM_AND_ACTIVATE, proposal.zxid, data)
+
+
+class Leading(Proposing, LearnerMaster, Membership):
     """One leadership.  ``lost`` says why it is over, once it is."""
 
     def __init__(self, host: Host, peer: Peer, serving: Serving) -> None:
@@ -96,6 +110,8 @@ class Leading(Proposing, LearnerMaster):
         self.started_ms: i64 = host.now_ms
         self.established_ms: i64 = -1
         self.proposal_sizes: SizeStats = SizeStats()
+        # A reconfiguration was committed under which another server leads.
+        self.handed_over: bool = False
 
     def name(self) -> str:
         return "leader"
@@ -138,6 +154,40 @@ class Leading(Proposing, LearnerMaster):
 
     def tree_is_committed(self) -> bool:
         return self.state == BROADCAST
+
+    def is_discovering(self) -> bool:
+        """Whether nothing has come of this leadership yet."""
+        return self.state == DISCOVERY
+
+    # --- membership ------------------------------------------------------------------------------------------
+
+    def active_config(self) -> EnsembleConfig:
+        return self.peer.config
+
+    def last_seen_config(self) -> EnsembleConfig:
+        return self.peer.newest_config()
+
+    def allows_standalone(self) -> bool:
+        return self.host.settings.standalone_enabled
+
+    def is_quorum_synced(self, config: EnsembleConfig) -> bool:
+        settings = self.host.settings
+        limit_ms: i64 = settings.sync_limit_ticks * settings.tick_ms
+        synced = [int(self.peer.sid)]
+        for handler in self.handlers.values():
+            in_step = handler.forwarding and handler.state == learner_handler.BROADCAST
+            if in_step and not handler.is_observer and self.host.now_ms - handler.last_heard_ms <= limit_ms:
+                synced.append(int(handler.sid))
+        return verifier_of(config).contains_quorum(synced)
+
+    def stamp_config(self) -> None:
+        """The first view gets a version, so that it counts for more than one that was never agreed upon.
+
+        Source: upstream ZOOKEEPER-1783: agreed upon with NEWLEADER, in force once the leadership is.
+        """
+        peer = self.peer
+        if self.host.settings.reconfig_enabled and peer.newest_config().version == 0:
+            peer.saw(peer.config.with_version(self.epoch_zxid))
 
     def start(self) -> None:
         """The leader is the first of its quorum."""
@@ -187,6 +237,7 @@ class Leading(Proposing, LearnerMaster):
                 self.tell_epoch(handler)
         if step.epoch_ready:
             self.epoch_zxid = self.proposer.epoch << 32
+            self.stamp_config()
             for one in list(self.handlers.values()):
                 if one.sid != 0 and not one.told_epoch:
                     self.tell_epoch(one)
@@ -260,7 +311,9 @@ class Leading(Proposing, LearnerMaster):
         """NEWLEADER: behind everything the learner must have before it acks."""
         if not handler.new_leader_sent:
             handler.new_leader_sent = True
-            text = (self.peer.last_seen or self.peer.config).format().encode("utf-8")
+            # Once in BROADCAST, a newer view is a proposal like any other: the learner hears of it as such.
+            config = self.peer.config if self.state == BROADCAST else self.peer.newest_config()
+            text = config.format().encode("utf-8")
             self.queue(handler, codes.PACKET_NEWLEADER, self.epoch_zxid, text)
 
     def current_saved(self) -> None:
@@ -317,6 +370,8 @@ class Leading(Proposing, LearnerMaster):
         host.last_logged_zxid = self.epoch_zxid
         host.last_synced_zxid = self.epoch_zxid
         self.prep = self.new_prep(self.epoch_zxid)
+        self.prep.membership = self
+        designated = self.settle_config()
         self.broadcast = Broadcast(self.peer.sid, self.peer.verifiers(), self.epoch_zxid)
         self.peer.election.update_election_vote(self.proposer.epoch)
         for handler in list(self.handlers.values()):
@@ -327,6 +382,35 @@ class Leading(Proposing, LearnerMaster):
         host.note_available(True)
         host.info(f"leading in epoch {self.proposer.epoch} after {host.now_ms - self.started_ms} ms")
         self.begin_sessions()
+        if designated != self.peer.sid:
+            self.hand_over(designated)
+
+    def settle_config(self) -> i64:
+        """What was agreed upon with NEWLEADER is in force; returns who leads under it."""
+        peer = self.peer
+        acks = self.acks
+        assert acks is not None
+        if not self.host.settings.reconfig_enabled:
+            return peer.sid
+        config = peer.newest_config()
+        designated: i64 = peer.sid
+        if not peer.stays_leader(config):
+            who = acks.acks()
+            others = [sid for sid in who.acked(len(who.verifiers) - 1) if sid != peer.sid]
+            designated = others[0] if others else NOBODY
+        peer.process_reconfig(config, designated, False)
+        return designated
+
+    def hand_over(self, designated: i64) -> None:
+        """Another server leads: this one commits nothing more, and goes when its followers have gone.
+
+        They go when they hear of it, so that a quorum of them does hear of it.
+        """
+        broadcast = self.broadcast
+        assert broadcast is not None
+        broadcast.stop_committing()
+        self.handed_over = True
+        self.host.info(f"the leadership goes to {designated}")
 
     # --- broadcast ----------------------------------------------------------------------------------------
 
@@ -344,7 +428,12 @@ class Leading(Proposing, LearnerMaster):
         broadcast = self.broadcast
         assert broadcast is not None
         zxid = entry.header.zxid
-        broadcast.propose(zxid, entry.raw)
+        is_reconfig = entry.header.type == codes.OP_RECONFIG
+        if is_reconfig:
+            # Its own acks count under both views, and those of everything behind it.
+            self.peer.saw_proposal(entry.raw)
+            broadcast.set_verifiers(self.peer.verifiers())
+        broadcast.propose(zxid, entry.raw, is_reconfig)
         self.host.metrics.proposal_count.add(1)
         self.proposal_sizes.note(len(entry.raw))
         packet = encode_packet(codes.PACKET_PROPOSAL, zxid, entry.raw)
@@ -365,20 +454,27 @@ class Leading(Proposing, LearnerMaster):
     def log_synced(self, zxid: i64) -> None:
         broadcast = self.broadcast
         if broadcast is not None and self.state == BROADCAST:
+            host = self.host
+            # The leader's own ack of each.
+            host.metrics.proposal_ack_creation_latency.add_many(host.synced_took_ms, host.synced_count)
             self.commit_all(broadcast.log_synced(zxid))
 
     def commit_all(self, proposals: list[Proposal]) -> None:
         """Commits, in order: COMMIT to followers, INFORM to observers, then here."""
         for proposal in proposals:
             zxid = proposal.zxid
-            commit = encode_packet(codes.PACKET_COMMIT, zxid, None)
+            designated = self.activate(proposal) if proposal.is_reconfig else NO_RECONFIG
+            if designated == NO_RECONFIG:
+                commit = encode_packet(codes.PACKET_COMMIT, zxid, None)
+            else:
+                commit = encode_packet(codes.PACKET_COMMIT_AND_ACTIVATE, zxid, encode_activate(designated))
             inform: bytes | None = None
             for handler in self.handlers.values():
                 if not handler.forwarding:
                     continue
                 if handler.is_observer:
                     if inform is None:
-                        inform = encode_packet(codes.PACKET_INFORM, zxid, proposal.raw)
+                        inform = inform_packet(proposal, designated)
                     handler.send_raw(inform)
                 else:
                     handler.send_raw(commit)
@@ -388,6 +484,27 @@ class Leading(Proposing, LearnerMaster):
             host.stats.aged(host.metrics.quorum_ack_latency, self.pending[0].entry, host.wall_ms)
             self.commit_next(zxid)
             self.answer_syncs(zxid)
+            if designated != NO_RECONFIG:
+                self.activated(designated)
+
+    def activate(self, proposal: Proposal) -> i64:
+        """A reconfiguration is committed: its view is in force.  Returns who leads under it."""
+        broadcast = self.broadcast
+        assert broadcast is not None
+        stays = self.peer.stays_leader(self.peer.newest_config())
+        designated = broadcast.designated_leader(proposal, stays)
+        self.peer.activate(proposal.raw, designated)
+        return designated
+
+    def activated(self, designated: i64) -> None:
+        """Goes on under the new view, or hands over."""
+        broadcast = self.broadcast
+        assert broadcast is not None
+        if designated == self.peer.sid:
+            broadcast.set_verifiers(self.peer.verifiers())
+            self.commit_all(broadcast.take_committed())
+        else:
+            self.hand_over(designated)
 
     def answer_syncs(self, zxid: i64) -> None:
         """The syncs that waited for this commit."""
@@ -456,6 +573,10 @@ class Leading(Proposing, LearnerMaster):
         self.handlers.pop(handler.conn_id, None)
         self.dirty.pop(handler.conn_id, None)
         self.syncer.ended(handler)
+        if self.handed_over:
+            # They are leaving: no need to find out at the next tick.
+            self.next_quorum_check_ms = self.host.now_ms
+            self.host.wake_by(self.host.now_ms)
 
     # --- time ---------------------------------------------------------------------------------------------
 
@@ -506,7 +627,8 @@ class Leading(Proposing, LearnerMaster):
         settings = self.host.settings
         limit_ms: i64 = settings.sync_limit_ticks * settings.tick_ms
         heard = AckSet(self.peer.verifiers())
-        heard.add(self.peer.sid)
+        if not self.handed_over:
+            heard.add(self.peer.sid)
         for handler in self.handlers.values():
             if not handler.is_observer and self.host.now_ms - handler.last_heard_ms <= limit_ms:
                 heard.add(handler.sid)

@@ -58,8 +58,11 @@ SYNCHRONIZATION: Final = 2
 BROADCAST: Final = 3
 LOST: Final = 4
 
-# How often connecting to the leader is tried (upstream Learner.LeaderConnector).
-CONNECT_TRIES: Final = 5
+# How often connecting to the leader is tried: a few times at once, then as often as upstream
+# (Learner.LeaderConnector) and as slowly.
+FIRST_RETRY_MS: Final = 5
+QUICK_TRIES: Final = 3
+CONNECT_TRIES: Final = QUICK_TRIES + 5
 SNAPSHOT_SLICE_NODES: Final = 5000
 # In place of a designated leader.
 NO_RECONFIG: Final = -0x8000000000000000
@@ -251,7 +254,11 @@ class Learning(Role, RelayBase):
         """The leader does not listen (yet)."""
         if dial_id == self.dial_id:
             self.dial_id = 0
-            self.retry_at_ms = self.host.now_ms + self.host.settings.connect_retry_delay_ms
+            # One that has just been elected may be a few ms behind this server.
+            delay_ms = self.host.settings.connect_retry_delay_ms
+            if self.tries <= QUICK_TRIES:
+                delay_ms = min(delay_ms, FIRST_RETRY_MS << (self.tries - 1))
+            self.retry_at_ms = self.host.now_ms + delay_ms
             self.host.wake_by(self.retry_at_ms)
 
     def dialled(self, dial_id: i64, conn_id: i64) -> bool:
@@ -266,6 +273,16 @@ class Learning(Role, RelayBase):
         info = encode_learner_info(self.peer.sid, self.peer.config.version)
         self.send(kind, self.peer.accepted_epoch << 32, info)
         return True
+
+    def is_discovering(self) -> bool:
+        """Whether nothing has come of this role yet."""
+        return self.state == CONNECTING or self.state == DISCOVERY
+
+    def move(self) -> None:
+        """A reconfiguration changes the leader, or this server's role; those below hear of it first."""
+        if self.relay is not None:
+            self.relay.end_turn()
+        self.end("the reconfiguration changes the leader, or this server's role")
 
     def connection_lost(self) -> None:
         """The leader has closed, or is gone."""
@@ -346,18 +363,14 @@ class Learning(Role, RelayBase):
     # --- synchronisation ----------------------------------------------------------------------------------
 
     def carry_out(self, commands: list[SyncCommand]) -> None:
-        """Does what LearnerSync says; durable things are queued, and reported together."""
-        waits = False
+        """Does what LearnerSync says; durable things are queued, and reported together by the epoch's."""
         for command in commands:
             if self.state == LOST:
                 return
-            if self.carry_out_one(command):
-                waits = True
-        if waits:
-            self.mark_durable()
+            self.carry_out_one(command)
 
-    def carry_out_one(self, command: SyncCommand) -> bool:
-        """One command; True if it must become durable before NEWLEADER may be acked."""
+    def carry_out_one(self, command: SyncCommand) -> None:
+        """One command."""
         kind = command.kind
         if kind == sync.LOAD_SNAPSHOT:
             self.begin_snapshot()
@@ -368,20 +381,18 @@ class Learning(Role, RelayBase):
                 entry = decode_txn(txn.raw)
                 self.log(entry)
                 self.logged_in_sync.append(entry)
-            return True
         elif kind == sync.SAVE_SNAPSHOT:
             self.save_snapshot()
-            return True
         elif kind == sync.DISCARD_LOG:
             # Saving the snapshot on the log's own queue begins with that.
-            return True
+            pass
         elif kind == sync.SAVE_CONFIG:
             self.peer.saw_config(command.raw)
         elif kind == sync.ACTIVATE:
             self.activate(command.txns[0].zxid, command.txns[0].raw, command.zxid)
         elif kind == sync.SAVE_CURRENT_EPOCH:
-            self.peer.save_current_epoch(command.zxid, None)
-            return True
+            # The last of what NEWLEADER's ack promises: behind everything else in the disk's queue.
+            self.peer.save_current_epoch(command.zxid, SyncDurable(self))
         elif kind == sync.APPLY:
             for txn in command.txns:
                 self.apply(decode_txn(txn.raw))
@@ -394,21 +405,17 @@ class Learning(Role, RelayBase):
         elif kind == sync.ANSWER_PING:
             self.answer_ping(command.zxid)
         elif kind == sync.DONE:
-            self.synchronised()
+            if self.peer.adopt_leaders_config():
+                self.move()
+            else:
+                self.synchronised()
         elif kind == sync.REFUSE:
             self.end(f"synchronisation failed: {command.why}")
-        return False
 
     def activate(self, zxid: i64, raw: bytes, designated_leader: i64) -> None:
         """A reconfiguration is committed: its view is the current one."""
-        self.peer.activate(raw, designated_leader)
-
-    def mark_durable(self) -> None:
-        """Hears when everything queued for the disk so far is there."""
-        host = self.host
-        host.flush_appends()
-        # Rewriting the epoch is the cheapest command that is certainly behind the others.
-        self.peer.save_current_epoch(self.peer.current_epoch, SyncDurable(self))
+        if self.peer.activate(raw, designated_leader):
+            self.move()
 
     def sync_durable(self) -> None:
         """NEWLEADER may be acked."""

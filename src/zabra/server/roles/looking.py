@@ -9,6 +9,7 @@ from mypy_extensions import i64
 
 from zabra.proto.txn import TxnEntry
 from zabra.server.host import Host
+from zabra.server.masters import NOBODY
 from zabra.server.peer import Peer
 from zabra.server.roles.role import Role
 from zabra.server.views import RoleView, quorum_view
@@ -43,6 +44,8 @@ class Looking(Role):
         """Settles, waits, looks: whatever is next and possible now."""
         host = self.host
         if self.looking:
+            if self.peer.heard_config is not None and self.peer.adopt_heard_config():
+                self.begin()
             return
         if not host.disk_is_idle():
             return
@@ -56,10 +59,20 @@ class Looking(Role):
             return
         self.count_in()
         self.looking = True
-        if self.peer.masters.has_any():
-            self.peer.observe(host.tree.last_processed_zxid)
+        self.begin()
+
+    def begin(self) -> None:
+        """Finds the leader: it is known, or a master knows it, or it must be elected."""
+        host = self.host
+        peer = self.peer
+        last_zxid = host.tree.last_processed_zxid
+        leader = peer.take_next_leader()
+        if leader != NOBODY:
+            peer.follow(leader, last_zxid)
+        elif host.settings.is_observer and peer.masters.has_any():
+            peer.observe(last_zxid)
         else:
-            self.peer.look(host.tree.last_processed_zxid)
+            peer.look(last_zxid)
 
     def count_in(self) -> None:
         """Applies what was logged and not committed: it is part of this server's history."""

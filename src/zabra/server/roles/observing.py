@@ -213,8 +213,10 @@ class Observing(Learning):
                 self.inform(decode_txn(data), NO_RECONFIG)
         elif kind == codes.PACKET_INFORM_AND_ACTIVATE:
             leader, raw = decode_inform_and_activate(p.data)
+            moves = self.peer.activate(raw, leader)
             self.inform(decode_txn(raw), leader)
-            self.peer.activate(raw, leader)
+            if moves:
+                self.move()
         elif kind == codes.PACKET_PROPOSAL or kind == codes.PACKET_COMMIT:
             self.host.warn(f"ignoring {describe_packet(p)}: observers hear by INFORM")
         else:
