@@ -75,6 +75,9 @@ class Host:
         self.unavailable_since_ms: i64 = now_ms
         # Txns handed to the disk and not known to be durable.
         self.unsynced_count: i64 = 0
+        # Of the batch that became durable last: how many txns, and how long after they were handed over.
+        self.synced_count: i64 = 0
+        self.synced_took_ms: i64 = 0
 
     # --- the log -----------------------------------------------------------------------------------
 
@@ -252,4 +255,6 @@ class LogSynced(Durable):
         host.unsynced_count -= self.count
         took_ms = host.now_ms - self.appended_ms
         host.metrics.sync_processor_queue_and_flush_time_ms.add_many(took_ms, self.count)
+        host.synced_count = self.count
+        host.synced_took_ms = took_ms
         host.note_synced(self.zxid)

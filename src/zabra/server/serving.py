@@ -596,7 +596,7 @@ class Serving:
         host = self.host
         header = entry.header
         result = host.tree.process_txn(header, entry.record)
-        self.stats.applied(entry, result, host.wall_ms)
+        self.stats.applied(entry, result, host.wall_ms, request is not None)
         if not host.tree.compare_digest(entry.digest):
             host.metrics.digest_mismatches_count.add(1)
             host.warn(f"tree digest differs from the leader's after zxid 0x{header.zxid:x}")
@@ -666,7 +666,8 @@ class Serving:
         if request.op == codes.OP_CLOSE_SESSION:
             self.close(conn)
             return
-        self.drain(conn)
+        reads = self.drain(conn)
+        self.stats.drained(reads, len(conn.queue))
 
     def write_result(self, conn: ClientConnection, request: Request, result: TxnResult) -> None:
         """The reply to an applied write."""
@@ -698,8 +699,9 @@ class Serving:
         request.done = True
         self.drain(conn)
 
-    def drain(self, conn: ClientConnection) -> None:
-        """Answers what has become the head of the queue and needs no txn."""
+    def drain(self, conn: ClientConnection) -> i64:
+        """Answers what has become the head of the queue and needs no txn; returns how many reads."""
+        reads: i64 = 0
         while conn.queue and conn.state == CONN_OPEN:
             head = conn.queue[0]
             row = OPS.get(head.op)
@@ -713,6 +715,7 @@ class Serving:
                 self.in_flight -= 1
                 self.answer_read(conn, row, head.cxid, Reader(head.body))
                 self.note_answered(conn, head, False)
+                reads += 1
             elif row.kind == KIND_SYNC and head.done:
                 conn.queue.popleft()
                 self.in_flight -= 1
@@ -722,10 +725,11 @@ class Serving:
                 self.in_flight -= 1
                 self.reply(conn, head.cxid, self.host.tree.last_processed_zxid, codes.OK)
                 self.close(conn)
-                return
+                return reads
             else:
                 break
         self.resume_if_possible(conn)
+        return reads
 
     def answer_sync(self, conn: ClientConnection, request: Request) -> None:
         """The reply to a sync: its path."""

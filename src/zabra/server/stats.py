@@ -95,6 +95,7 @@ class ServerStats:
         "_response_bytes",
         "_turn_answers",
         "_turn_commits",
+        "_turn_local_commits",
         "_turn_reads",
         "auth_failed",
         "connection_drop_probability",
@@ -131,6 +132,7 @@ class ServerStats:
         self._turn_reads: i64 = 0
         self._turn_answers: i64 = 0
         self._turn_commits: i64 = 0
+        self._turn_local_commits: i64 = 0
         self._exact_until_ms: i64 = now_ms + 1000
         self._exact_left: i64 = NAMESPACE_READS_EXACT
         self._passed: i64 = 0
@@ -188,11 +190,21 @@ class ServerStats:
             metrics.readlatency.add(latency_ms)
             metrics.read_commitproc_time_ms.add(latency_ms)
 
+    def drained(self, reads: i64, left: i64) -> None:
+        """A write's answer let ``reads`` go that had waited behind it; ``left`` requests wait on."""
+        metrics = self.metrics
+        metrics.reads_after_write_in_session_queue.add(reads)
+        metrics.reads_issued_from_session_queue.add(reads)
+        if left == 0:
+            metrics.session_queues_drained.add(1)
+
     # --- txns -----------------------------------------------------------------------------------------
 
-    def applied(self, entry: TxnEntry, result: TxnResult, wall_ms: i64) -> None:
-        """A committed txn was applied."""
+    def applied(self, entry: TxnEntry, result: TxnResult, wall_ms: i64, is_local: bool) -> None:
+        """A committed txn was applied; ``is_local``: a client of this server waits for it."""
         self._turn_commits += 1
+        if is_local:
+            self._turn_local_commits += 1
         metrics = self.metrics
         metrics.request_commit_queued.value += 1
         self.aged(metrics.propagation_latency, entry, wall_ms)
@@ -280,7 +292,12 @@ class ServerStats:
             metrics.read_commit_proc_issued.add(reads)
             self._turn_reads = 0
         if commits > 0:
+            local = self._turn_local_commits
+            self._turn_local_commits = 0
             metrics.write_commit_proc_issued.add(commits)
+            # A commit takes effect in the turn it comes in.
+            metrics.local_write_committed_time_ms.add_many(0, local)
+            metrics.server_write_committed_time_ms.add_many(0, commits - local)
             metrics.write_batch_time_in_commit_processor.add(took_ms)
             self._turn_commits = 0
         if self._turn_answers > 0:
