@@ -56,6 +56,7 @@ def settings_of(config: ServerConfig) -> Settings:
     settings.local_sessions_enabled = config.local_sessions_enabled
     settings.local_sessions_upgrading_enabled = config.local_sessions_upgrading_enabled
     settings.reconfig_enabled = config.reconfig_enabled
+    settings.standalone_enabled = config.standalone_enabled
     settings.enforce_auth_enabled = config.enforce_auth_enabled
     settings.enforce_auth_schemes = list(config.enforce_auth_schemes)
     settings.sessionless_timeout_ms = config.sessionless_connection_timeout_ms
@@ -72,6 +73,9 @@ def plan_of(config: ServerConfig) -> Plan:
     """Folders, doors and providers."""
     plan = Plan(settings_of(config), config.data_dir)
     plan.ensemble = config.ensemble
+    plan.next_ensemble = config.next_ensemble
+    plan.has_dynamic_file = bool(config.dynamic_config_file)
+    plan.config_path = config.config_path
     plan.data_log_dir = config.data_log_dir
     if config.client_port is not None:
         plan.client_addresses.append((config.client_port_address, config.client_port))

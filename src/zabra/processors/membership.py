@@ -47,7 +47,7 @@ def full_view(text: str, allows_standalone: bool) -> EnsembleConfig:
 
 
 def changed_view(last_seen: EnsembleConfig, joining: str | None, leaving: str | None) -> EnsembleConfig:
-    """``last_seen`` without the sids of ``leaving`` and with the lines of ``joining``.  Raises KeeperError."""
+    """``last_seen`` without ``leaving`` and with the lines of ``joining``.  Raises KeeperError."""
     if last_seen.groups:
         # Nobody could say to which group a joiner belongs.
         raise KeeperError(codes.ERR_BAD_ARGUMENTS)
@@ -89,7 +89,7 @@ def sid_of(text: str) -> int:
 
 
 def share_an_address(one: QuorumServer, other: QuorumServer) -> bool:
-    """Whether two members would listen at the same place; wildcards and loopback are nobody's in particular."""
+    """Whether two members would listen at the same place; wildcards and loopback are nobody's."""
     taken = addresses_of(other)
     for address in addresses_of(one):
         host = address[0].lower()

@@ -17,10 +17,11 @@ from zabra.runtime.node import Informed, Node, WordAnswer
 from zabra.runtime.os_disk import OsDisk
 from zabra.server.disk_worker import DiskWorker
 from zabra.server.ready import PORT_CLIENT
+from zabra.server.reconfig import backup_file_name
 from zabra.server.recovery import Recovered, Recovery, RecoveryOptions, open_store, recover_epochs
 from zabra.server.server import Server
 from zabra.server.settings import Settings
-from zabra.storage.epochs import Epochs
+from zabra.storage.epochs import Epochs, write_atomically
 from zabra.storage.errors import StorageError
 from zabra.storage.names import VERSION_FOLDER
 from zabra.storage.txnlog import DEFAULT_PREALLOCATE_BYTES
@@ -44,6 +45,12 @@ class Plan:
         self.data_log_dir = data_dir
         # The members; None for a server on its own.
         self.ensemble: EnsembleConfig | None = None
+        # A view that was proposed and, for all this server knew, not committed.
+        self.next_ensemble: EnsembleConfig | None = None
+        # Whether the members come from a dynamic file; the static file is put aside if not.
+        self.has_dynamic_file = False
+        # The static configuration file, beside which views are kept; empty: nowhere.
+        self.config_path = ""
         self.client_addresses: list[tuple[str, int]] = []
         self.listen_backlog = 1024
         self.preallocate_bytes = DEFAULT_PREALLOCATE_BYTES
@@ -99,6 +106,22 @@ def open_plan_store(plan: Plan, data: OsDisk, logs: OsDisk) -> FileTxnSnapLog:
     )
 
 
+def open_config_files(plan: Plan, data: OsDisk) -> OsDisk:
+    """The door to the folder of the static configuration file; tells the server where its views are kept.
+
+    Before they are kept there for the first time, the file as a person wrote it is put aside.
+    """
+    settings = plan.settings
+    if not plan.config_path or plan.ensemble is None or not settings.reconfig_enabled:
+        return data
+    folder, settings.config_file = os.path.split(os.path.realpath(plan.config_path))
+    settings.config_folder = folder
+    files = OsDisk(folder)
+    if not plan.has_dynamic_file:
+        write_atomically(files, "", backup_file_name(settings.config_file), files.read(settings.config_file))
+    return files
+
+
 def recover_store(plan: Plan, store: FileTxnSnapLog, logs: OsDisk, progress: Progress | None) -> Recovered:
     """Loads what the folders hold; ``progress`` hears from long ones.  Raises StorageError or OSError."""
     options = RecoveryOptions()
@@ -150,6 +173,7 @@ async def start(
     recovery_ms = monotonic_ms() - recovery_began
     epochs = Epochs(data, VERSION_FOLDER)
     recover_epochs(epochs, recovered)
+    files = open_config_files(plan, data)
     server = Server(
         plan.settings,
         plan.providers,
@@ -158,11 +182,12 @@ async def start(
         monotonic_ms(),
         wall_ms(),
         plan.ensemble,
+        plan.next_ensemble,
     )
     node = Node(
         server,
-        DiskWorker(store, True, epochs, data, ""),
-        DiskWorker(store, False, epochs, data, ""),
+        DiskWorker(store, True, epochs, files, ""),
+        DiskWorker(store, False, epochs, files, ""),
         make_words(server),
         lambda first, last, size: read_log(store, first, last, size),
         lambda: recover_store(plan, store, logs, None),

@@ -16,7 +16,7 @@ from zabra.runtime.clock import monotonic_ms, wall_ms
 from zabra.runtime.command_thread import CommandThread
 from zabra.runtime.ports import Port
 from zabra.server.disk_worker import DiskWorker
-from zabra.server.ready import Dial, Listen, LogRead, Ready
+from zabra.server.ready import PORT_CLIENT, Dial, Listen, LogRead, Ready
 from zabra.server.recovery import Recovered
 from zabra.server.server import Server
 
@@ -24,6 +24,8 @@ log = logging.getLogger("zabra")
 
 # A transport above the high mark is congested: its requests are held back until it falls below the low one.
 WRITE_HIGH_BYTES = 1024 * 1024
+# Connections that wait to be accepted, on a clients' door that a reconfiguration has opened.
+CLIENT_BACKLOG = 1024
 WRITE_LOW_BYTES = 256 * 1024
 
 # word, rest of the input -> the text to answer.
@@ -243,7 +245,10 @@ class Node:
         )
 
     async def _listen(self, listen: Listen) -> None:
-        """Opens or closes the doors for other servers."""
+        """Opens or closes the doors for other servers, or moves the clients' door."""
+        if listen.port == PORT_CLIENT:
+            await self._move_clients(listen)
+            return
         for old in self.peer_listeners.pop(int(listen.port), []):
             old.close()
         if not listen.opened:
@@ -257,6 +262,19 @@ class Node:
                 self.turn()
                 self.server.listen_failed(int(listen.port), str(error))
         self.peer_listeners[int(listen.port)] = opened
+
+    async def _move_clients(self, listen: Listen) -> None:
+        """Clients come in elsewhere from now on; those that are in stay."""
+        host, number = listen.addresses[0]
+        try:
+            opened = await self._open(PORT_CLIENT, host, number, CLIENT_BACKLOG)
+        except OSError as error:
+            log.error("clients cannot be moved to %s:%d: %s", host, number, error)
+            return
+        for old in self.listeners:
+            old.close()
+        self.listeners = [opened]
+        log.info("clients come in on %s:%d from now on", host, number)
 
     async def _dial(self, dial: Dial) -> None:
         """Tries the addresses in turn."""

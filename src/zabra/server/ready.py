@@ -31,7 +31,7 @@ DISK_SNAPSHOT_ABORT: Final = 9  # throw the unfinished snapshot away
 DISK_DROP_SNAPSHOTS: Final = 10  # delete every snapshot newer than zxid (after a truncation)
 DISK_SAVE_FILE: Final = 11  # name, data: replace a configuration file (dynamic config) atomically
 DISK_DELETE_FILE: Final = 12  # name
-DISK_EDIT_CONFIG: Final = 13  # name: the static configuration file; data: path of the dynamic one; flag: see reconfig
+DISK_EDIT_CONFIG: Final = 13  # name: the static file; data: path of the dynamic one; flag: erase clientPort
 
 LOG_DEBUG: Final = 10
 LOG_INFO: Final = 20

@@ -159,7 +159,7 @@ class Leading(Proposing, LearnerMaster, Membership):
         """Whether nothing has come of this leadership yet."""
         return self.state == DISCOVERY
 
-    # --- membership ------------------------------------------------------------------------------------------
+    # --- membership ----------------------------------------------------------------------------------------
 
     def active_config(self) -> EnsembleConfig:
         return self.peer.config
