@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.interop import apache
-from tests.interop.processes import ConfigValue, Ensemble, ServerProcess, free_ports, poll
+from tests.interop.processes import ConfigValue, Ensemble, ServerProcess, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_PORT, END_PORT = 13500, 13900
@@ -130,27 +130,20 @@ class Mixed(Ensemble):
         )
 
     def start_led_by(self, leader: int, timeout_s: float = 60.0) -> None:
-        """Starts all members so that ``leader`` (the largest voter, where all are empty) will lead.
+        """Starts all members so that ``leader``, the largest voter where all are empty, leads.
 
-        It must be looking for others before these find each other: a JVM starts late.
+        It and as many others as a quorum needs come first: whoever is slow to start, no other quorum can
+        form.  Observers come last.
         """
-        self.members[leader].launch()
-        self.wait_answers(leader, timeout_s)
-        self.start_others(leader, timeout_s)
+        others = [sid for sid in self.voters() if sid != leader]
+        quorum = len(self.voters()) // 2
+        early, late = [leader, *others[:quorum]], [*others[quorum:], *self.observer_ids]
+        for sids in (early, late):
+            for sid in sids:
+                self.members[sid].launch()
+            for sid in sids:
+                self.members[sid].wait_serving(timeout_s)
         assert self.wait_leader() == leader, f"{self.leader()} leads, not {leader}"
-
-    def start_others(self, first: int, timeout_s: float = 60.0) -> None:
-        """Starts everybody but ``first`` and waits until all serve."""
-        for sid, member in self.members.items():
-            if sid != first:
-                member.launch()
-        for member in self.members.values():
-            member.wait_serving(timeout_s)
-
-    def wait_answers(self, sid: int, timeout_s: float = 60.0) -> None:
-        """Waits until the member answers four-letter words, serving or not."""
-        member = self.members[sid]
-        poll(f"{member.name} answers", timeout_s, lambda: member.four_letter("srvr") or None)
 
     def become(self, sid: int, kind: str) -> ServerProcess:
         """The stopped member ``sid`` is of another ``kind`` from now on; configuration and data stay."""
