@@ -6,15 +6,18 @@ name.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tests.differential.generate import SUPER_DIGEST
 from tests.interop import apache
-from tests.interop.processes import ConfigValue, ServerProcess, free_ports
+from tests.interop.processes import ConfigValue, Ensemble, ServerProcess, free_ports
+
+Address = tuple[str, int]
 
 CONFIG: dict[str, ConfigValue] = {
     "tickTime": 2000,
@@ -83,15 +86,61 @@ def zabra_server(
     return NamedServer(argv, own, folder, name=f"Zabra on {port}", env=env)
 
 
+MAKERS = {"apache": apache_server, "zabra": zabra_server}
+PLACES = ("standalone", "leader", "follower", "observer")
+VOTERS = 3
+
+
 def start_pair(names: str, folder: Path) -> list[NamedServer]:
     """Starts "apache-zabra", "apache-apache" or "zabra-zabra"; the left server first."""
-    makers = {"apache": apache_server, "zabra": zabra_server}
     ports = free_ports(2, 12900, 13000)
     servers = []
     for place, (name, port) in enumerate(zip(names.split("-"), ports, strict=True)):
-        servers.append(makers[name](folder / f"{place}-{name}", port))
+        servers.append(MAKERS[name](folder / f"{place}-{name}", port))
     for server in servers:
         server.launch()
     for server in servers:
         server.wait_serving()
     return servers
+
+
+def start_ensemble(name: str, folder: Path, place: str) -> tuple[Ensemble, tuple[str, int]]:
+    """Starts three voters and an observer; also (host, port) of the member at ``place``.
+
+    ``name`` is "apache", "zabra", or one of them for each of the four members, as "apache+zabra+zabra+zabra".
+    """
+    kinds = name.split("+") if "+" in name else [name] * (VOTERS + 1)
+
+    def member(sid: int, own: dict[str, ConfigValue], home: Path) -> ServerProcess:
+        return MAKERS[kinds[sid - 1]](home, int(own["clientPort"]), PROPERTIES, {**CONFIG, **own})
+
+    ports = free_ports(4 * (VOTERS + 1), 22600, 22999)
+    ensemble = Ensemble(member, VOTERS, 1, folder, ports=ports, cfg={"standaloneEnabled": "false"})
+    ensemble.start()
+    leader = ensemble.wait_leader()
+    follower = next(sid for sid in range(VOTERS, 0, -1) if sid != leader)
+    chosen = {"leader": leader, "follower": follower, "observer": VOTERS + 1}[place]
+    return ensemble, ("127.0.0.1", ensemble.members[chosen].client_port)
+
+
+@contextlib.contextmanager
+def running_pair(names: str, folder: Path, place: str) -> Iterator[tuple[list[ServerProcess], list[Address]]]:
+    """Two servers or two ensembles: all processes, and the two addresses to compare."""
+    stops: list[Callable[[], object]] = []
+    try:
+        if place == "standalone":
+            servers = start_pair(names, folder)
+            stops += [server.stop for server in servers]
+            yield list(servers), [server.pair for server in servers]
+        else:
+            processes: list[ServerProcess] = []
+            addresses = []
+            for number, name in enumerate(names.split("-")):
+                ensemble, address = start_ensemble(name, folder / f"{number}", place)
+                stops.append(ensemble.stop)
+                processes += ensemble.members.values()
+                addresses.append(address)
+            yield processes, addresses
+    finally:
+        for stop in stops:
+            stop()
