@@ -63,6 +63,9 @@ class Plan:
         self.autocreate_db = True
         self.emulate_353_ttl = False
         self.providers = Providers(default_providers())
+        # Whoever embeds a server may put something of their own between it and the world.
+        self.make_disk: Callable[[str], OsDisk] = OsDisk
+        self.make_node: Callable[..., Node] = Node
 
 
 class RunningServer:
@@ -85,10 +88,10 @@ def open_disks(plan: Plan) -> tuple[OsDisk, OsDisk]:
     for folder in (plan.data_dir, plan.data_log_dir):
         if plan.autocreate_folders:
             os.makedirs(folder, exist_ok=True)
-    data = OsDisk(plan.data_dir)
+    data = plan.make_disk(plan.data_dir)
     if os.path.realpath(plan.data_dir) == os.path.realpath(plan.data_log_dir):
         return data, data
-    return data, OsDisk(plan.data_log_dir)
+    return data, plan.make_disk(plan.data_log_dir)
 
 
 def open_plan_store(plan: Plan, data: OsDisk, logs: OsDisk) -> FileTxnSnapLog:
@@ -116,7 +119,7 @@ def open_config_files(plan: Plan, data: OsDisk) -> OsDisk:
         return data
     folder, settings.config_file = os.path.split(os.path.realpath(plan.config_path))
     settings.config_folder = folder
-    files = OsDisk(folder)
+    files = plan.make_disk(folder)
     if not plan.has_dynamic_file:
         write_atomically(files, "", backup_file_name(settings.config_file), files.read(settings.config_file))
     return files
@@ -184,7 +187,7 @@ async def start(
         plan.ensemble,
         plan.next_ensemble,
     )
-    node = Node(
+    node = plan.make_node(
         server,
         DiskWorker(store, True, epochs, files, ""),
         DiskWorker(store, False, epochs, files, ""),

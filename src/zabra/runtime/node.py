@@ -59,6 +59,8 @@ class Node:
         self.ports: dict[int, Port] = {}
         self.listeners: list[asyncio.Server] = []
         self.peer_listeners: dict[int, list[asyncio.Server]] = {}
+        # Doors are opened and closed in the order in which that was asked for.
+        self._listening = asyncio.Lock()
         self.tasks: set[asyncio.Task[None]] = set()
         self._next_conn_id = FIRST_CONNECTION_ID
         self._in_turn = False
@@ -245,10 +247,14 @@ class Node:
         )
 
     async def _listen(self, listen: Listen) -> None:
-        """Opens or closes the doors for other servers, or moves the clients' door."""
-        if listen.port == PORT_CLIENT:
-            await self._move_clients(listen)
-            return
+        """Opens or closes the doors for other servers, or moves the clients' door; one after another."""
+        async with self._listening:
+            if listen.port == PORT_CLIENT:
+                await self._move_clients(listen)
+            else:
+                await self._move_peers(listen)
+
+    async def _move_peers(self, listen: Listen) -> None:
         for old in self.peer_listeners.pop(int(listen.port), []):
             old.close()
         if not listen.opened:
@@ -266,15 +272,27 @@ class Node:
     async def _move_clients(self, listen: Listen) -> None:
         """Clients come in elsewhere from now on; those that are in stay."""
         host, number = listen.addresses[0]
+        names: list[tuple[str, int]] = [
+            sock.getsockname()[:2] for old in self.listeners for sock in old.sockets
+        ]
+        # The same port at another address: only one of the doors can be open at a time.
+        is_same_port = number in [name[1] for name in names]
+        if is_same_port:
+            self._close_listeners()
         try:
-            opened = await self._open(PORT_CLIENT, host, number, CLIENT_BACKLOG)
+            opened = [await self._open(PORT_CLIENT, host, number, CLIENT_BACKLOG)]
         except OSError as error:
             log.error("clients cannot be moved to %s:%d: %s", host, number, error)
-            return
+            if not is_same_port:
+                return
+            opened = [await self._open(PORT_CLIENT, name[0], name[1], CLIENT_BACKLOG) for name in names]
+        self._close_listeners()
+        self.listeners = opened
+
+    def _close_listeners(self) -> None:
         for old in self.listeners:
             old.close()
-        self.listeners = [opened]
-        log.info("clients come in on %s:%d from now on", host, number)
+        self.listeners = []
 
     async def _dial(self, dial: Dial) -> None:
         """Tries the addresses in turn."""

@@ -632,7 +632,9 @@ class Leading(Proposing, LearnerMaster, Membership):
         for handler in self.handlers.values():
             if not handler.is_observer and self.host.now_ms - handler.last_heard_ms <= limit_ms:
                 heard.add(handler.sid)
-        if not heard.has_all_quorums():
+        if self.handed_over and not heard.has_all_quorums():
+            self.end("another server leads under the new configuration")
+        elif not heard.has_all_quorums():
             self.end(f"not heard from a quorum within {limit_ms} ms; heard: {heard!r}")
 
     def end_turn(self) -> None:
