@@ -17,7 +17,7 @@ from zabra.client.calls import Part
 from zabra.sim.checkers import Judgement, Violation
 from zabra.sim.histories import History, dump
 from zabra.sim.prng import Prng
-from zabra.sim.workload import Appetite, BusyProgram, draw_appetite
+from zabra.sim.workload import ACLS, WANTS, Appetite, BusyProgram, draw_appetite
 
 THINK_US = 8_000
 
@@ -32,13 +32,22 @@ class Program38(BusyProgram):
                 return part
 
 
-def busy_programs(count: int, seed: int, *, line: str = "3.9", think_us: int = THINK_US) -> list[Any]:
-    """``count`` programs with appetites drawn from ``seed``."""
+def busy_programs(
+    count: int, seed: int, *, apache_lines: Sequence[str] = (), think_us: int = THINK_US
+) -> list[Any]:
+    """``count`` programs with appetites drawn from ``seed``.
+
+    Where Apache's servers of ``apache_lines`` take part, what they do otherwise than the checkers expect is
+    left out.  Of both lines: a leader checks the ACL as it was before a setACL that is under way, for
+    upstream's change record of a setACL keeps the old one (``PrepRequestProcessor``).
+    """
     prng = Prng(seed, "appetite")
-    kind = Program38 if line == "3.8" else BusyProgram
+    kind = Program38 if "3.8" in apache_lines else BusyProgram
     programs = []
     for number in range(count):
         appetite: Appetite = draw_appetite(prng, think_us)
+        if apache_lines:
+            appetite.weights[WANTS.index(ACLS)] = 0.0
         programs.append(kind(appetite, Prng(seed, f"program {number}")))
     return programs
 

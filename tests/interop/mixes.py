@@ -110,8 +110,7 @@ class MixRun:
         }
 
     def _crowd_and_leaders(self, ensemble: Mixed) -> tuple[Crowd, int, int]:
-        line = "3.8" if APACHE_38 in self.mix.kinds else "3.9"
-        programs = crowds.busy_programs(CLIENTS, self.seed, line=line)
+        programs = crowds.busy_programs(CLIENTS, self.seed, apache_lines=self.mix.apache_lines())
         crowd = crowds.crowd_on(ensemble, programs, self.seed, timeout_ms=SESSION_TIMEOUT_MS)
         crowd.start()
         for _ in range(self.leader_changes):
