@@ -31,7 +31,8 @@ def settings_of(config: ServerConfig) -> Settings:
     settings.observer_master_port = config.observer_master_port
     settings.observer_master_size_limit = config.observer_master_size_limit
     settings.observer_masters = list(config.observer_masters)
-    settings.is_self_registered = bool(config.join) and config.server_id == 0
+    settings.is_self_registered = bool(config.join)
+    settings.claims_session_ids = bool(config.join) and config.server_id == 0
     settings.max_serve_lag_txns = config.max_serve_lag_txns
     settings.max_serve_lag_ms = config.max_serve_lag_ms
     settings.listen_on_all_ips = config.quorum_listen_on_all_ips

@@ -95,12 +95,9 @@ async def find_view(
     tries = 0
     while True:
         for address in addresses:
-            view = await ask_client_port(address)
-            if view is not None:
+            view, takes = await ask(address, sid)
+            if view is not None or takes:
                 return view
-        for address in addresses:
-            if await takes_learners(address, sid):
-                return None
         if known is not None:
             tell("nobody can be asked for the view: going on with the last one known")
             return known
@@ -114,6 +111,39 @@ def show(address: Address) -> str:
     """host:port."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def ask(address: Address, sid: int) -> tuple[EnsembleConfig | None, bool]:
+    """The view, where the address is a client port; and whether it is a port for learners."""
+    if not await is_open(address):
+        return None, False
+    client = asyncio.create_task(ask_client_port(address))
+    learner = asyncio.create_task(takes_learners(address, sid))
+    try:
+        waiting: set[asyncio.Task[EnsembleConfig | None] | asyncio.Task[bool]] = {client, learner}
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if client in done and client.result() is not None:
+                return client.result(), False
+            if learner in done and learner.result():
+                return None, True
+    finally:
+        for task in (client, learner):
+            task.cancel()
+        await asyncio.gather(client, learner, return_exceptions=True)
+    return None, False
+
+
+async def is_open(address: Address) -> bool:
+    """Whether anybody listens there."""
+    host, port = address
+    try:
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def ask_client_port(address: Address) -> EnsembleConfig | None:

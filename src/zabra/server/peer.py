@@ -303,6 +303,7 @@ class Peer:
         if settings.is_self_registered:
             if seen.version > self.config.version or self.may_replace(seen):
                 self.set_config(seen, None)
+                self.host.show_config(seen)
         else:
             self.saw(seen)
             self.leaders_config = seen

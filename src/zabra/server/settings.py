@@ -39,8 +39,10 @@ class Settings:
         self.observer_master_size_limit: int = 32 * 1024 * 1024
         # (host, port) of those an observer may stand under; empty: the voters, at observer_master_port.
         self.observer_masters: list[tuple[str, int]] = []
-        # Nobody gave this observer its number: it has no line in anybody's configuration.
+        # This observer has no line in anybody's configuration, perhaps not even a number of its own: then it
+        # must not make session ids from it.
         self.is_self_registered: bool = False
+        self.claims_session_ids: bool = False
         # An observer that is further behind serves nobody; 0: no limit.
         self.max_serve_lag_txns: int = 20_000
         self.max_serve_lag_ms: int = 5_000

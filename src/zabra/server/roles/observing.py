@@ -96,18 +96,20 @@ class Observing(Learning):
         self.dial_id = self.host.dial(PORT_QUORUM, master.addresses, DIAL_TIMEOUT_MS)
 
     def dial_failed(self, dial_id: i64) -> None:
-        super().dial_failed(dial_id)
-        if self.asks_masters and self.state == CONNECTING and self.dial_id == 0:
+        if not self.asks_masters:
+            super().dial_failed(dial_id)
+        elif dial_id == self.dial_id:
             # The next one need not be waited for.
-            self.retry_at_ms = self.host.now_ms
-            self.connect(self.host.now_ms)
+            self.dial_id = 0
+            if self.state == CONNECTING:
+                self.connect(self.host.now_ms)
 
     # --- in step --------------------------------------------------------------------------------------------
 
     def begin_broadcast(self) -> None:
         self.peer.masters.given_up = False
         self.peer.failures = 0
-        if self.host.settings.is_self_registered:
+        if self.host.settings.claims_session_ids:
             self.check_claim()
 
     def tick(self) -> None:
@@ -161,7 +163,7 @@ class Observing(Learning):
 
     def may_make_sessions(self) -> bool:
         """Whether there are session ids to give out."""
-        return not self.host.settings.is_self_registered or self.peer.claim.is_held()
+        return not self.host.settings.claims_session_ids or self.peer.claim.is_held()
 
     def check_claim(self) -> None:
         """Sees to it that this server has session ids that nobody else has."""
@@ -233,7 +235,7 @@ class Observing(Learning):
         host.metrics.learner_commit_received_count.add(1)
         host.stats.aged(host.metrics.commit_propagation_latency, entry, host.wall_ms)
         self.lag.informed(host.now_ms)
-        if host.settings.is_self_registered:
+        if host.settings.claims_session_ids:
             self.settle_claim(entry)
         self.log(entry)
         self.commit_entry(entry, designated_leader)
