@@ -135,10 +135,12 @@ def verdict(
     extra: Sequence[Path] = (),
     watches: bool = True,
     strangers_until: int = 0,
+    strangers: Sequence[int] = (),
 ) -> Judgement:
     """The members have stopped: their logs, up to the zxid ``until``, against the history.
 
-    ``extra`` are folders of earlier lives.  Up to ``strangers_until`` others have written too.
+    ``extra`` are folders of earlier lives.  Sessions of ``strangers`` have written too, and up to
+    ``strangers_until`` anybody may have.
     """
     runs = []
     for folder in [*(member.data_dir for member in members), *extra]:
@@ -147,8 +149,9 @@ def verdict(
     assert not found, f"{len(found)} zxids have two contents: {found[:3]}"
     chain = [entry for entry in witness.chain_of(runs) if entry.header.zxid <= until]
     judgement = witness.judge(chain, history, watches)
-    strangers = {entry.header.client_id for entry in chain if entry.header.zxid <= strangers_until}
-    judgement.violations = [one for one in judgement.violations if not _is_strangers(one, strangers)]
+    unknown = {entry.header.client_id for entry in chain if entry.header.zxid <= strangers_until}
+    unknown.update(strangers)
+    judgement.violations = [one for one in judgement.violations if not _is_strangers(one, unknown)]
     return judgement
 
 
