@@ -55,7 +55,7 @@ class Application(threading.Thread):
                 self._until_done(self.client.create, f"{self.base}/{number}", str(number).encode())
                 self._until_done(self.client.set, self.base, str(number).encode())
                 self.acknowledged.append(number)
-        except BaseException as error:
+        except (kazoo_exceptions.KazooException, OSError) as error:
             self.failure = error
 
     def _until_done(self, what: Callable[..., Any], *arguments: Any) -> None:
