@@ -17,7 +17,7 @@ from zabra.config.server import ServerConfig
 TOO_OFTEN = "is not executed because it is asked for too often."
 
 # Sessions, connections, watches or ephemeral nodes that one answer shows.
-ENTRIES_MAX = 50_000
+ENTRIES_MAX = 20_000
 # The time of costly words: a share of all time, and how much may be saved up.
 COSTLY_SHARE = 0.1
 COSTLY_BURST_MS = 1000.0
