@@ -133,9 +133,9 @@ def test_the_session_decides_who_may_write():
     )
 
 
-def test_the_last_counter_of_an_epoch():
+def test_no_txn_has_counter_zero():
     prep = new_prep()
     prep.last_zxid = 0x1FFFFFFFE
-    assert not prep.epoch_is_exhausted()
+    assert prep.next_zxid() == 0x1FFFFFFFF
     prep.last_zxid = 0x1FFFFFFFF
-    assert prep.epoch_is_exhausted()
+    assert prep.next_zxid() == 0x200000001

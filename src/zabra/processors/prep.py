@@ -83,9 +83,14 @@ class Prep:
         # Digest of the tree once everything outstanding is applied (signed 64).
         self.digest: i64 = tree.digest
 
-    def epoch_is_exhausted(self) -> bool:
-        """True when the next zxid would leave this epoch: the leader must step down instead (ZK-1277)."""
-        return (self.last_zxid & COUNTER_MASK) == COUNTER_MASK
+    def next_zxid(self) -> i64:
+        """The zxid of the next txn.
+
+        A leader steps down before its counter is used up (ZK-1277); a server on its own just begins the next
+        epoch, with counter 1, since no txn may have counter 0.
+        """
+        following = self.last_zxid + 1
+        return following + 1 if (following & COUNTER_MASK) == 0 else following
 
     def prepare(self, request: Request, now_ms: i64) -> TxnEntry:
         """The txn for ``request`` at wall-clock ``now_ms``.
@@ -93,7 +98,7 @@ class Prep:
         Raises JuteError for a malformed body of a local client's request: nothing has happened then, and
         no zxid is used, so the caller may answer MARSHALLINGERROR at once.
         """
-        self.zxid = self.last_zxid + 1
+        self.zxid = self.next_zxid()
         self.now_ms = now_ms
         if self.metrics is not None:
             self.metrics.prep_processor_request_queued.value += 1

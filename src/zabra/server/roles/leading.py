@@ -446,7 +446,11 @@ class Leading(Proposing, LearnerMaster, Membership):
                     handler.unacked_ms = self.host.now_ms
 
     def propose(self, request: Request) -> None:
-        if self.prep.epoch_is_exhausted():
+        broadcast = self.broadcast
+        if broadcast is None or self.state != BROADCAST:
+            # The leadership has ended earlier in this turn: whoever asked will be disconnected.
+            return
+        if broadcast.is_exhausted():
             self.end("the counter of this epoch is used up: a new epoch must begin")
             return
         super().propose(request)
