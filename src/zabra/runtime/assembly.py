@@ -82,6 +82,11 @@ class RunningServer:
         await self.node.stop()
         self.store.log.close()
 
+    async def kill(self) -> None:
+        """Ends as a process that is killed."""
+        await self.node.kill()
+        self.store.log.close()
+
 
 def open_disks(plan: Plan) -> tuple[OsDisk, OsDisk]:
     """The doors to dataDir and dataLogDir: one and the same where they are one folder."""

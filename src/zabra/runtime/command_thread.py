@@ -42,6 +42,14 @@ class CommandThread:
         self._queue.put(None)
         self._thread.join()
 
+    def abandon(self) -> None:
+        """Ends the thread; what it has not begun is forgotten."""
+        try:
+            while True:
+                self._queue.get_nowait()
+        except Empty:
+            self.stop()
+
     def _run(self) -> None:
         while True:
             first = self._queue.get()

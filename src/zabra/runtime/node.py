@@ -65,6 +65,8 @@ class Node:
         self._next_conn_id = FIRST_CONNECTION_ID
         self._in_turn = False
         self._turn_began = 0
+        # Nothing that happens any more is this server's business.
+        self.ended = False
         # How long fsyncs of the log took (``OsDisk.log_sync_times``); filled by another thread.
         self.log_sync_times: deque[float] = deque()
         self._wake: asyncio.TimerHandle | None = None
@@ -81,13 +83,15 @@ class Node:
 
     def turn(self) -> None:
         """Makes sure that a turn is under way and will end."""
-        if not self._in_turn:
+        if not self._in_turn and not self.ended:
             self._in_turn = True
             self._turn_began = monotonic_ms()
             self.server.begin_turn(self._turn_began, wall_ms())
             self.loop.call_soon(self._finish_turn)
 
     def _finish_turn(self) -> None:
+        if self.ended:
+            return
         try:
             ready = self.server.ready()
             self._in_turn = False
@@ -346,6 +350,21 @@ class Node:
 
     async def stop(self) -> None:
         """Closes the doors, then the connections, and waits until the disk has everything."""
+        if self._in_turn:
+            self._finish_turn()
+        self.end()
+        await self.loop.run_in_executor(None, self.log_thread.stop)
+        await self.loop.run_in_executor(None, self.snapshot_thread.stop)
+
+    async def kill(self) -> None:
+        """Ends as a process does that is killed: what is not on its way to the disk never gets there."""
+        self.end()
+        await self.loop.run_in_executor(None, self.log_thread.abandon)
+        await self.loop.run_in_executor(None, self.snapshot_thread.abandon)
+
+    def end(self) -> None:
+        """No more turns; doors and connections are closed."""
+        self.ended = True
         for listener in self.listeners:
             listener.close()
         for listeners in self.peer_listeners.values():
@@ -358,5 +377,3 @@ class Node:
         for port in list(self.ports.values()):
             if port.transport is not None:
                 port.transport.close()
-        await self.loop.run_in_executor(None, self.log_thread.stop)
-        await self.loop.run_in_executor(None, self.snapshot_thread.stop)
