@@ -9,7 +9,21 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Final
 
-REASONS: Final[tuple[tuple[str, str], ...]] = ()
+_TLS: Final = "later issue: TLS"
+_SASL: Final = "later issue: SASL"
+
+REASONS: Final[tuple[tuple[str, str], ...]] = (
+    ("kazoo/*::test_client.TestSSLClient::*", _TLS),
+    ("kazoo/*::test_sasl.*", _SASL),
+    ("c-client/*::Zookeeper_SASLAuth::*", _SASL),
+    ("c-client/*::*SSL*", _TLS),
+)
+
+# Parts of suites that are not run against Zabra: they wait for minutes for what is not there yet.
+LEFT_OUT: Final[dict[str, tuple[str, ...]]] = {
+    "kazoo": ("test_sasl",),
+    "c-client": ("Zookeeper_SASLAuth",),
+}
 
 
 def reason(suite: str, cluster: int, test: str) -> str | None:

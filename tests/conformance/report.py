@@ -56,10 +56,14 @@ def statuses(entry: dict[str, Any]) -> dict[str, str]:
 
 
 def compare(
-    suite: str, cluster: int, apache: dict[str, str], zabra: dict[str, str]
+    suite: str, cluster: int, apache: dict[str, str], zabra: dict[str, str], whole: bool = True
 ) -> dict[str, tuple[str, str]]:
-    """(what happened, reason or "") of every test that does not end alike; tests not run are left out."""
+    """(what happened, reason or "") of every test that does not end alike; ``whole``: all were to run."""
     out = {}
+    for name in sorted(set(apache) - set(zabra)):
+        why = differences.reason(suite, cluster, name)
+        if whole or why is not None:
+            out[name] = (f"{apache[name]} on Apache, not run on Zabra", why or "")
     for name, mine in sorted(zabra.items()):
         theirs = apache.get(name, "not there")
         # Where Apache fails, as by the pace of the machine, passing is no difference to explain.

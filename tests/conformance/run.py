@@ -38,8 +38,10 @@ def differing(suite: Suite, job: Job, results: Results) -> list[str]:
     if recorded is None:
         return [f"{suite.name}/{job.cluster} has no baseline"]
     mine = {name: status for name, (status, _) in results.items()}
-    told = report.compare(suite.name, job.cluster, report.statuses(recorded), mine)
-    return [f"{name}: {what}: {results[name][1]}" for name, (what, why) in told.items() if not why]
+    told = report.compare(suite.name, job.cluster, report.statuses(recorded), mine, not job.quick)
+    return [
+        f"{name}: {what}: {results.get(name, ('', ''))[1]}" for name, (what, why) in told.items() if not why
+    ]
 
 
 def one(suite: Suite, job: Job, keep: bool) -> tuple[str, list[str]]:

@@ -58,11 +58,13 @@ def test_what_needs_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     apache = {"same": "passed", "known 1": "passed", "new": "passed", "flaky": "failed", "left out": "passed"}
     zabra = {"same": "passed", "known 1": "failed", "new": "skipped", "flaky": "passed", "extra": "passed"}
     assert report.compare("s", 3, apache, zabra) == {
+        "left out": ("passed on Apache, not run on Zabra", ""),
         "extra": ("not there on Apache, passed on Zabra", ""),
         "known 1": ("passed on Apache, failed on Zabra", "because"),
         "new": ("passed on Apache, skipped on Zabra", ""),
     }
     assert report.compare("s", 1, apache, zabra)["known 1"][1] == ""
+    assert "left out" not in report.compare("s", 3, apache, zabra, whole=False)
 
 
 def test_transcripts_keep_what_matters() -> None:
