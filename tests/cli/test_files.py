@@ -1,299 +1,52 @@
-"""``zabra txnlog`` and ``zabra snapshot`` on folders that Apache ZooKeeper wrote, and on damaged ones."""
+"""The command lines of the file tools: usage, errors, pipes."""
 
-import json
-import shutil
-import tarfile
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tests.storage.folders import Applied, log_txns, new_store, options, save_snapshot
+from tests.cli.java_files import Output, log_of
 
-from zabra.cli.main import main
-from zabra.runtime.os_disk import OsDisk
-from zabra.server.recovery import recover
-from zabra.storage import txnlog_format as fmt
-
-FIXTURES = Path(__file__).parent.parent / "storage" / "fixtures"
+from zabra.cli.files import guarded
+from zabra.cli.txnlog_files import Problem
 
 
-@pytest.fixture
-def java_folder(tmp_path: Path) -> Path:
-    """A folder of Apache's 3.9."""
-    with tarfile.open(FIXTURES / "java39-killed.tar.gz") as packed:
-        packed.extractall(tmp_path, filter="data")
-    return tmp_path
-
-
-def log_of(folder: Path) -> Path:
-    return folder / "version-2" / "log.25"
-
-
-class Output:
-    """Runs the command and keeps what it said."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-        self.out = ""
-        self.err = ""
-
-    def run(self, *words: object) -> int:
-        code = main([str(word) for word in words])
-        self.out, self.err = self.capsys.readouterr()
-        return code
-
-
-@pytest.fixture
-def zabra(capsys: pytest.CaptureFixture[str]) -> Output:
-    return Output(capsys)
-
-
-def damage(path: Path, at: int, content: bytes) -> None:
-    with path.open("r+b") as file:
-        file.seek(at)
-        file.write(content)
-
-
-# txnlog
-
-
-def test_dump_shows_every_kind_of_txn(java_folder: Path, zabra: Output) -> None:
-    assert zabra.run("txnlog", "dump", java_folder) == 0
-    text = zabra.out
-    assert "createSession timeOut=30000 digest 2,1371985504" in text
-    assert 'create path=/app/ümlaut-日本 data="größe" acl=[world:anyone:cdrwa] ephemeral=false' in text
-    assert "acl=[digest:anna:Wap/fLaD11BLJBT+7fkDcVxaT7c=:cdrwa]" in text
-    assert 'setData path=/app/config data="value 7" version=8' in text
-    assert "delete path=/app/eph0 digest" in text
-    assert "multi create path=/app/config/multi4" in text
-    assert "; check path=/app/config version=" in text
-    assert "…(10240 bytes)" in text
-    assert "log.25: 33 txns shown" in text
-    zabra.run("txnlog", "dump", "--full", log_of(java_folder).parent / "log.1")
-    assert "bytes)" not in zabra.out
-
-
-def test_dump_as_json_is_one_object_per_line(java_folder: Path, zabra: Output) -> None:
-    assert zabra.run("txnlog", "dump", "--json", "--from", "0x30", "--to", "0x32", java_folder) == 0
-    rows = [json.loads(line) for line in zabra.out.splitlines()]
-    assert [row["zxid"] for row in rows] == ["0x30", "0x31", "0x32"]
-    assert all({"type", "session", "cxid", "time"} <= row.keys() for row in rows)
-    zabra.run("txnlog", "dump", "--json", java_folder)
-    multi = next(row for row in map(json.loads, zabra.out.splitlines()) if row["type"] == "multi")
-    assert [part["type"] for part in multi["txns"]] == ["create", "check", "setData"]
-
-
-def test_verify_a_whole_folder(java_folder: Path, zabra: Output) -> None:
-    assert zabra.run("txnlog", "verify", java_folder) == 0
-    assert "log.25: 33 txns, 0x25 to 0x45, 3531 bytes and 12869 of padding" in zabra.out
-    (java_folder / "version-2" / "log.46").unlink()
-    assert zabra.run("txnlog", "verify", java_folder) == 1
-    assert "txns between 0x45 and 0x65 are missing" in zabra.out
+@pytest.mark.parametrize("tool", ["txnlog", "snapshot"])
+def test_help_lists_the_commands(tool: str, zabra: Output) -> None:
+    with pytest.raises(SystemExit) as caught:
+        zabra.run(tool, "--help")
+    assert caught.value.code == 0
+    said = zabra.capsys.readouterr().out
+    verbs = ["dump", "verify", "repair", "chop"] if tool == "txnlog" else ["dump", "compare", "summary"]
+    assert all(verb in said for verb in verbs)
 
 
 @pytest.mark.parametrize(
-    ("at", "content", "said"),
-    [
-        (100, b"\xff", "byte 16: damaged after 0 txns"),
-        (3530, b"C", "byte 3530: the end byte of a txn is wrong"),
-        (3460, b"\xff\xff", "byte 3443: damaged after 32 txns"),
-        (3072, bytes(459), "torn tail after 28 txns: the last write was cut short"),
-        (0, b"X", "invalid magic number"),
-    ],
+    "words", [["txnlog"], ["snapshot"], ["txnlog", "dump"], ["snapshot", "compare", "one"]]
 )
-def test_verify_names_the_damage(
-    at: int, content: bytes, said: str, java_folder: Path, zabra: Output
-) -> None:
-    damage(log_of(java_folder), at, content)
-    assert zabra.run("txnlog", "verify", log_of(java_folder)) == 1
-    assert said in zabra.out
+def test_incomplete_invocations_exit_with_2(words: list[str], zabra: Output) -> None:
+    with pytest.raises(SystemExit) as caught:
+        zabra.run(*words)
+    assert caught.value.code == 2
 
 
-def test_dump_of_a_damaged_log_shows_what_is_before_and_fails(java_folder: Path, zabra: Output) -> None:
-    damage(log_of(java_folder), 2000, b"\xff\xff")
-    assert zabra.run("txnlog", "dump", log_of(java_folder)) == 1
-    assert "zxid 0x25 " in zabra.out
-    assert "checksum" in zabra.err or "valid one follows" in zabra.err
+def test_problems_are_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(_: object) -> int:
+        raise Problem("the file is blue")
+
+    assert guarded(fails)(None) == 1  # type: ignore[arg-type]
+    assert capsys.readouterr().err == "error: the file is blue\n"
 
 
-def test_repair_recalculates_checksums_into_another_file(java_folder: Path, zabra: Output) -> None:
-    log = log_of(java_folder)
-    good = log.read_bytes()
-    damage(log, 16, b"\0\0\0\0\1\2\3\4")
-    assert zabra.run("txnlog", "repair", "-y", log) == 0
-    assert "byte 16: checksum error" in zabra.out
-    assert "33 txns, 1 checksums recalculated" in zabra.out
-    fixed = Path(f"{log}.fixed")
-    assert fixed.read_bytes() == good.rstrip(b"\0")
-    assert zabra.run("txnlog", "repair", "-y", log) == 1
-    assert "exists already" in zabra.err
-    other = java_folder / "elsewhere"
-    assert zabra.run("txnlog", "repair", "-y", log, "--output", other) == 0
-    assert other.read_bytes() == fixed.read_bytes()
-
-
-def test_repair_asks(
-    java_folder: Path, zabra: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log = log_of(java_folder)
-    damage(log, 16, b"\0\0\0\0\1\2\3\4")
-    monkeypatch.setattr("builtins.input", lambda question: "no")
-    assert zabra.run("txnlog", "repair", log) == 1
-    assert "stopped" in zabra.err
-    assert not Path(f"{log}.fixed").exists()
-    monkeypatch.setattr("builtins.input", lambda question: "Yes")
-    assert zabra.run("txnlog", "repair", log) == 0
-
-
-def test_repair_leaves_out_a_torn_tail(java_folder: Path, zabra: Output) -> None:
-    log = log_of(java_folder)
-    log.write_bytes(log.read_bytes()[:3500])
-    assert zabra.run("txnlog", "repair", log) == 0
-    assert "32 txns, 0 checksums" in zabra.out
-    assert "is no entry, and is left out" in zabra.err
-
-
-def test_chop_keeps_up_to_the_zxid(java_folder: Path, zabra: Output) -> None:
-    log = log_of(java_folder)
-    assert zabra.run("txnlog", "chop", log, "0x30") == 0
-    chopped = Path(f"{log}.chopped").read_bytes()
-    found = fmt.scan(chopped[16:], True)
-    assert (found.zxids[0], found.zxids[-1], found.stop) == (0x25, 0x30, fmt.END)
-    assert log.read_bytes().startswith(chopped)
-
-
-@pytest.mark.parametrize(
-    ("zxid", "said"),
-    [("0x45", "nothing to chop"), ("0x24", "does not contain zxid 0x24"), ("0x99", "does not contain")],
-)
-def test_chop_refuses_what_makes_no_sense(
-    zxid: str, said: str, java_folder: Path, zabra: Output
-) -> None:
-    assert zabra.run("txnlog", "chop", log_of(java_folder), zxid) == 1
-    assert said in zabra.err
-    assert not Path(f"{log_of(java_folder)}.chopped").exists()
-
-
-def test_bad_arguments(java_folder: Path, zabra: Output, tmp_path: Path) -> None:
-    assert zabra.run("txnlog", "dump", tmp_path / "none") == 1
-    assert "no such file" in zabra.err
-    (tmp_path / "empty").mkdir()
-    assert zabra.run("txnlog", "verify", tmp_path / "empty") == 1
-    assert "no txn logs here" in zabra.err
-    with pytest.raises(SystemExit):
-        zabra.run("txnlog", "chop", log_of(java_folder), "twelve")
-    assert "'twelve' is not a zxid" in zabra.capsys.readouterr().err
-
-
-# snapshot
-
-
-def snapshot_of(folder: Path, zxid: str = "84") -> Path:
-    return folder / "version-2" / f"snapshot.{zxid}"
-
-
-def test_dump_shows_nodes_and_sessions(java_folder: Path, zabra: Output) -> None:
-    assert zabra.run("snapshot", "dump", snapshot_of(java_folder)) == 0
-    lines = zabra.out.splitlines()
-    assert lines[0] == "ZNode Details (count=76):"
-    at = lines.index("/app/protected")
-    assert "  acl = digest:anna:Wap/fLaD11BLJBT+7fkDcVxaT7c=:cdrwa" in lines[at : at + 13]
-    assert "  dataLength = 1" in lines[at : at + 13]
-    assert "Session Details (sid, timeout, ephemeralCount):" in lines
-    assert lines[-1] == "Last zxid: 0x84"
-    zabra.run("snapshot", "dump", "-d", snapshot_of(java_folder))
-    assert "  data = cA==" in zabra.out
-
-
-def test_dump_as_json_is_what_ncdu_reads(java_folder: Path, zabra: Output) -> None:
-    assert zabra.run("snapshot", "dump", "--json", snapshot_of(java_folder)) == 0
-    whole = json.loads(zabra.out)
-    assert whole[:2] == [1, 0]
-    assert whole[2]["progname"] == "zabra"
-    root = whole[3]
-    assert root[0]["name"] == "/"
-
-    def count(entry: object) -> int:
-        return 1 if isinstance(entry, dict) else sum(count(part) for part in entry)  # type: ignore[attr-defined]
-
-    assert count(root) == 76
-    assert zabra.run("snapshot", "dump", "--json", "-d", snapshot_of(java_folder)) == 1
-    assert "do not go together" in zabra.err
-
-
-@pytest.mark.parametrize("name", ["java39-gz", "java39-snappy", "java39-no-digest"])
-def test_verify_reads_every_form(name: str, tmp_path: Path, zabra: Output) -> None:
-    with tarfile.open(FIXTURES / f"{name}.tar.gz") as packed:
-        packed.extractall(tmp_path, filter="data")
-    assert zabra.run("snapshot", "verify", tmp_path) == 0
-    assert len(zabra.out.splitlines()) >= 3
-
-
-def test_a_snapshot_of_upstreams_that_ended_while_a_txn_was_applied(tmp_path: Path, zabra: Output) -> None:
-    """Its digest is one txn behind its nodes.  Recovery is content, since the next txn's digest agrees."""
-    with tarfile.open(FIXTURES / "java38-killed.tar.gz") as packed:
-        packed.extractall(tmp_path, filter="data")
-    assert zabra.run("snapshot", "verify", tmp_path) == 1
-    assert zabra.out.count("DIGEST DIFFERS") == 1
-    assert "snapshot.5a: 54 nodes, 2 sessions, DIGEST DIFFERS" in zabra.out
-
-
-def test_verify_names_the_damage_in_a_snapshot(java_folder: Path, zabra: Output) -> None:
-    damage(snapshot_of(java_folder), 3000, b"\xff\xff\xff")
-    assert zabra.run("snapshot", "verify", java_folder) == 1
-    assert f"{snapshot_of(java_folder)}, byte" in zabra.out or "snapshot.84:" in zabra.out
-    assert "snapshot.63: 58 nodes" in zabra.out
-
-
-def test_verify_compares_the_digest(tmp_path: Path, zabra: Output) -> None:
-    disk = OsDisk(tmp_path)
-    store = new_store(disk)
-    recover(store, disk, options())
-    applied = Applied()
-    log_txns(store, applied.some(10))
-    path = tmp_path / save_snapshot(store, applied.tree)
-    assert zabra.run("snapshot", "verify", path) == 0
-    assert "digest agrees" in zabra.out
-    applied.tree.digest += 1
-    save_snapshot(store, applied.tree)
-    assert zabra.run("snapshot", "verify", path) == 1
-    assert "DIGEST DIFFERS" in zabra.out
-
-
-def test_compare(java_folder: Path, zabra: Output) -> None:
-    left, right = snapshot_of(java_folder, "63"), snapshot_of(java_folder)
-    assert zabra.run("snapshot", "compare", left, right) == 0
-    assert "  /app/item-0000000055: only right, 2 bytes, 0 nodes below" in zabra.out
-    assert "  /app: +22 bytes, +12 nodes below" in zabra.out
-    assert "/app/eph" not in zabra.out, "ephemerals are not compared"
-    assert zabra.run("snapshot", "compare", "--bytes", "20", "--nodes", "5", left, right) == 0
-    assert zabra.out.splitlines()[-1] == "2 differences larger than 20 bytes or 5 nodes"
-    assert zabra.run("snapshot", "compare", "--depth", "1", left, right) == 0
-    assert zabra.out.splitlines()[2:4] == ["depth 1", "  /app: +22 bytes, +12 nodes below"]
-    assert zabra.run("snapshot", "compare", "--path", "/app/config", left, right) == 0
-    assert all("/app/config/" in line for line in zabra.out.splitlines()[3:-1])
-    assert zabra.run("snapshot", "compare", right, right) == 0
-    assert zabra.out.splitlines()[-1].startswith("0 differences")
-
-
-def test_summary(java_folder: Path, zabra: Output) -> None:
-    assert zabra.run("snapshot", "summary", "--depth", "1", snapshot_of(java_folder)) == 0
-    assert zabra.out.splitlines()[:6] == [
-        " /",
-        "   children: 75",
-        "   data: 10352",
-        "-- /app",
-        "--   children: 71",
-        "--   data: 10352",
-    ]
-    assert zabra.run("snapshot", "summary", snapshot_of(java_folder), "/app/config") == 0
-    assert zabra.out.startswith(" /app/config\n")
-    assert zabra.run("snapshot", "summary", snapshot_of(java_folder), "/nope") == 1
-    assert "has no node /nope" in zabra.err
-
-
-def test_a_snapshot_may_have_any_name(java_folder: Path, zabra: Output) -> None:
-    copy = java_folder / "backup of monday"
-    shutil.copy(snapshot_of(java_folder), copy)
-    assert zabra.run("snapshot", "verify", copy) == 0
-    assert zabra.run("snapshot", "dump", log_of(java_folder)) == 1
-    assert "mismatching magic header" in zabra.err
+def test_a_reader_that_has_seen_enough(java_folder: Path) -> None:
+    """``zabra txnlog dump ... | head -1`` ends without a traceback."""
+    code = "import sys; from zabra.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "txnlog", "dump", "--full", *[str(log_of(java_folder))] * 40]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"session" in process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(30) == 1
+    assert said == b""

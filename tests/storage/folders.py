@@ -9,6 +9,7 @@ from zabra.server.recovery import Recovered, RecoveryOptions, open_store, recove
 from zabra.sim.disk import SimDisk
 from zabra.sim.prng import Prng
 from zabra.storage.disk import Disk
+from zabra.storage.txnlog import FileTxnLog
 from zabra.storage.txnsnaplog import FileTxnSnapLog
 from zabra.tree.datatree import DataTree
 from zabra.tree.ephemerals import EphemeralTypes
@@ -34,6 +35,26 @@ def new_store(disk: Disk, preallocate_bytes: int = PREALLOCATE_BYTES) -> FileTxn
 def recovered(disk: Disk) -> Recovered:
     """Recovers a folder as a server's start would."""
     return recover(new_store(disk), disk, options())
+
+
+def new_log(disk: Disk, preallocate_bytes: int = PREALLOCATE_BYTES, size_limit_bytes: int = 0) -> FileTxnLog:
+    """An open log in a folder of its own."""
+    disk.make_folder(FOLDER)
+    log = FileTxnLog(disk, FOLDER, preallocate_bytes=preallocate_bytes, size_limit_bytes=size_limit_bytes)
+    log.open()
+    return log
+
+
+def fill(log: FileTxnLog, first: int, last: int, size: int = 50) -> None:
+    """Logs txns of these zxids, with ``size`` bytes of data each."""
+    for zxid in range(first, last + 1):
+        log.append(zxid, simple_txn(zxid, b"d" * size))
+    log.sync()
+
+
+def zxids(log: FileTxnLog, start: int = 1) -> list[int]:
+    """What can be read back."""
+    return [zxid for zxid, _ in log.read_from(start)]
 
 
 def simple_txn(zxid: int, data: bytes = b"data") -> bytes:

@@ -1,33 +1,12 @@
 """FileTxnLog on a simulated disk: files, rolling, cutting, opening after crashes, refusing damage."""
 
 import pytest
-from tests.storage.folders import simple_txn
+from tests.storage.folders import FOLDER, fill, new_log, simple_txn, zxids
 
 from zabra.sim.disk import EIO, ENOSPC, LIE, SHORT, SimDisk
 from zabra.storage import txnlog_format as fmt
 from zabra.storage.errors import LogBrokenError, LogGapError, RottenLogError, TruncateError
 from zabra.storage.txnlog import FileTxnLog
-
-FOLDER = "v"
-
-
-def new_log(disk: SimDisk, preallocate_bytes: int = 8192, size_limit_bytes: int = 0) -> FileTxnLog:
-    disk.make_folder(FOLDER)
-    log = FileTxnLog(
-        disk, FOLDER, preallocate_bytes=preallocate_bytes, size_limit_bytes=size_limit_bytes
-    )
-    log.open()
-    return log
-
-
-def fill(log: FileTxnLog, first: int, last: int, size: int = 50) -> None:
-    for zxid in range(first, last + 1):
-        log.append(zxid, simple_txn(zxid, b"d" * size))
-    log.sync()
-
-
-def zxids(log: FileTxnLog, start: int = 1) -> list[int]:
-    return [zxid for zxid, _ in log.read_from(start)]
 
 
 def test_files_are_named_by_their_first_zxid_and_padded_as_upstream_pads() -> None:
@@ -37,8 +16,8 @@ def test_files_are_named_by_their_first_zxid_and_padded_as_upstream_pads() -> No
     log.roll()
     fill(log, 4, 200)
     assert disk.list(FOLDER) == ["log.1", "log.4"]
-    assert disk.size("v/log.4") == 16 + 4 * 8192
-    assert disk.read("v/log.1").endswith(b"B"), "a rolled file gives back its padding"
+    assert disk.size(f"{FOLDER}/log.4") == 16 + 4 * 8192
+    assert disk.read(f"{FOLDER}/log.1").endswith(b"B"), "a rolled file gives back its padding"
     assert zxids(log) == list(range(1, 201))
     assert list(log.read_from(7, 9)) == [(z, simple_txn(z, b"d" * 50)) for z in (7, 8, 9)]
 
@@ -78,7 +57,7 @@ def test_without_preallocation() -> None:
     disk = SimDisk()
     log = new_log(disk, preallocate_bytes=0)
     fill(log, 1, 3)
-    assert disk.read("v/log.1").endswith(b"B")
+    assert disk.read(f"{FOLDER}/log.1").endswith(b"B")
     assert "preallocate" not in disk.counts
 
 
@@ -138,7 +117,7 @@ def test_truncate_removes_later_files_newest_first() -> None:
     gone: list[str] = []
     disk.before = lambda op, path: gone.append(path) if op == "delete" else None
     assert log.truncate(15) == 15
-    assert gone == ["v/log.1f", "v/log.15"]
+    assert gone == [f"{FOLDER}/log.1f", f"{FOLDER}/log.15"]
     assert disk.list(FOLDER) == ["log.1", "log.b"]
 
 
@@ -202,7 +181,7 @@ def test_zk_2332_empty_last_file_is_removed() -> None:
     """A crash of an upstream server between creating a file and writing its header."""
     disk = SimDisk()
     fill(new_log(disk), 1, 5)
-    disk.create("v/log.6")
+    disk.create(f"{FOLDER}/log.6")
     log = new_log(disk)
     assert log.last_zxid == 5
     assert disk.list(FOLDER) == ["log.1"]
@@ -211,14 +190,14 @@ def test_zk_2332_empty_last_file_is_removed() -> None:
 def test_zk_1069_a_piece_of_a_header_is_removed_if_last() -> None:
     disk = SimDisk()
     fill(new_log(disk), 1, 5)
-    disk.create("v/log.6").write(fmt.encode_file_header()[:7])
+    disk.create(f"{FOLDER}/log.6").write(fmt.encode_file_header()[:7])
     assert new_log(disk).last_zxid == 5
 
 
 def test_a_last_file_with_a_header_only_is_removed() -> None:
     disk = SimDisk()
     fill(new_log(disk), 1, 5)
-    file = disk.create("v/log.6")
+    file = disk.create(f"{FOLDER}/log.6")
     file.write(fmt.encode_file_header())
     file.preallocate(5000)
     assert new_log(disk).last_zxid == 5
@@ -228,7 +207,7 @@ def test_a_last_file_with_a_header_only_is_removed() -> None:
 def test_an_unfinished_new_file_is_removed() -> None:
     disk = SimDisk()
     new_log(disk)
-    disk.create("v/new.log").write(b"ZKLG")
+    disk.create(f"{FOLDER}/new.log").write(b"ZKLG")
     new_log(disk)
     assert disk.list(FOLDER) == []
 
@@ -236,8 +215,8 @@ def test_an_unfinished_new_file_is_removed() -> None:
 def test_a_zeroed_header_is_refused() -> None:
     disk = SimDisk()
     fill(new_log(disk), 1, 5)
-    disk.overwrite("v/log.1", 0, bytes(16))
-    with pytest.raises(RottenLogError, match=r"v/log\.1, byte 0: invalid magic"):
+    disk.overwrite(f"{FOLDER}/log.1", 0, bytes(16))
+    with pytest.raises(RottenLogError, match=rf"{FOLDER}/log\.1, byte 0: invalid magic"):
         new_log(disk)
 
 
@@ -247,10 +226,10 @@ def test_a_torn_tail_is_cut_off_before_anything_is_appended() -> None:
     fill(log, 1, 5)
     end = log.current_bytes()
     fill(log, 6, 6, size=2000)
-    disk.overwrite("v/log.1", (end + 700) // 512 * 512, bytes(8192))
+    disk.overwrite(f"{FOLDER}/log.1", (end + 700) // 512 * 512, bytes(8192))
     log = new_log(disk)
     assert log.last_zxid == 5
-    assert disk.size("v/log.1") == end
+    assert disk.size(f"{FOLDER}/log.1") == end
     fill(log, 6, 8)
     assert zxids(new_log(disk)) == [1, 2, 3, 4, 5, 6, 7, 8]
 
@@ -259,10 +238,10 @@ def test_a_wrong_end_byte_is_mended() -> None:
     disk = SimDisk()
     log = new_log(disk)
     fill(log, 1, 5)
-    good = disk.read("v/log.1").rstrip(b"\0")
-    disk.flip("v/log.1", len(good) - 1)
+    good = disk.read(f"{FOLDER}/log.1").rstrip(b"\0")
+    disk.flip(f"{FOLDER}/log.1", len(good) - 1)
     assert zxids(new_log(disk)) == [1, 2, 3, 4, 5]
-    assert disk.read("v/log.1") == good
+    assert disk.read(f"{FOLDER}/log.1") == good
 
 
 def test_rot_names_file_and_byte() -> None:
@@ -271,107 +250,10 @@ def test_rot_names_file_and_byte() -> None:
     fill(log, 1, 3)
     third = log.current_bytes()
     fill(log, 4, 9)
-    disk.flip("v/log.1", third + 30)
+    disk.flip(f"{FOLDER}/log.1", third + 30)
     with pytest.raises(RottenLogError) as caught:
         new_log(disk)
-    assert (caught.value.name, caught.value.offset) == ("v/log.1", third)
-
-
-# Reading
-
-
-def test_reading_starts_with_the_last_file_that_may_hold_the_zxid() -> None:
-    disk = SimDisk()
-    log = new_log(disk)
-    for start in (1, 11, 21):
-        fill(log, start, start + 9)
-        log.roll()
-    assert [f.name for f in log.reader(11).files] == ["log.b", "log.15"]
-    assert [f.name for f in log.reader(20).files] == ["log.b", "log.15"]
-    assert [f.name for f in log.reader(21).files] == ["log.15"]
-    assert [log.segment_start(z) for z in (5, 20, 99)] == [1, 11, 21]
-    assert log.bytes_from(20) == disk.size("v/log.b") + disk.size("v/log.15")
-    assert new_log(SimDisk()).segment_start(5) == -1
-
-
-def test_stray_names_are_not_logs() -> None:
-    disk = SimDisk()
-    log = new_log(disk)
-    fill(log, 1, 3)
-    for name in ("log.2.bak", "log.", "log.xyz", "log.-1", "log.0x4", "log.4_0", "log. 5", "login.5"):
-        disk.create(f"v/{name}").write(b"not a log")
-    assert zxids(new_log(disk)) == [1, 2, 3]
-
-
-def test_large_entries_cross_the_slices() -> None:
-    disk = SimDisk()
-    log = new_log(disk)
-    for zxid in range(1, 5):
-        fill(log, zxid, zxid, size=900_000)
-    assert zxids(new_log(disk)) == [1, 2, 3, 4]
-
-
-def test_duplicates_are_read_once() -> None:
-    """A learner of upstream's may log a txn twice; it is the same txn."""
-    disk = SimDisk()
-    fill(new_log(disk), 1, 5)
-    twice = fmt.encode_file_header() + fmt.encode_entries([simple_txn(z, b"d" * 50) for z in (4, 5, 6)])
-    disk.create("v/log.4").write(twice)
-    log = new_log(disk)
-    reader = log.reader(1)
-    seen = []
-    while not reader.done:
-        seen += [entry.zxid for entry in reader.next_slice()]
-    assert seen == [1, 2, 3, 4, 5, 6]
-    assert reader.duplicates == 2
-
-
-def torn_then(disk: SimDisk, next_zxid: int) -> None:
-    """An older file with a torn tail behind txn 5, and a file that starts with ``next_zxid``."""
-    log = new_log(disk)
-    fill(log, 1, 5)
-    disk.create("v/log.1").write(
-        fmt.encode_file_header()
-        + fmt.encode_entries([simple_txn(z) for z in range(1, 6)])
-        + fmt.encode_entries([simple_txn(6, b"x" * 3000)])[:700]
-    )
-    raw = fmt.encode_file_header() + fmt.encode_entries([simple_txn(next_zxid)])
-    disk.create(f"v/log.{next_zxid:x}").write(raw)
-
-
-def test_a_torn_tail_in_an_older_file_is_harmless_if_its_txn_was_written_anew() -> None:
-    """Upstream never cuts a torn tail off, so its folders have them."""
-    disk = SimDisk()
-    torn_then(disk, 6)
-    assert zxids(new_log(disk)) == [1, 2, 3, 4, 5, 6]
-
-
-def test_a_torn_tail_in_an_older_file_is_harmless_below_the_snapshot() -> None:
-    disk = SimDisk()
-    torn_then(disk, 8)
-    assert zxids(new_log(disk), 8) == [8]
-
-
-@pytest.mark.parametrize("next_zxid", [7, 0x100000001])
-def test_a_torn_tail_in_an_older_file_is_refused_if_txns_may_be_missing(next_zxid: int) -> None:
-    disk = SimDisk()
-    torn_then(disk, next_zxid)
-    with pytest.raises(RottenLogError, match="does not go on where this one stops"):
-        zxids(new_log(disk))
-
-
-def test_a_file_that_was_removed_leaves_a_gap() -> None:
-    disk = SimDisk()
-    log = new_log(disk)
-    for start in (1, 4, 7):
-        fill(log, start, start + 2)
-        log.roll()
-    disk.lose_entry("v/log.4")
-    with pytest.raises(LogGapError, match="between 0x3 and 0x7"):
-        zxids(new_log(disk))
-    reader = new_log(disk).reader(1, trust_gaps=True)
-    assert [entry.zxid for entry in reader.next_slice()] == [1, 2, 3]
-    assert [entry.zxid for entry in reader.next_slice()] == [7, 8, 9]
+    assert (caught.value.name, caught.value.offset) == (f"{FOLDER}/log.1", third)
 
 
 # Failing disks
@@ -400,15 +282,15 @@ def test_a_second_fsync_does_not_bring_back_what_the_first_lost() -> None:
     """fsyncgate: this is what makes a failed fsync final."""
     disk = SimDisk()
     disk.make_folder(FOLDER)
-    file = disk.create("v/f")
+    file = disk.create(f"{FOLDER}/f")
     disk.sync_folder(FOLDER)
     file.write(b"lost")
     disk.inject("sync", EIO)
     with pytest.raises(OSError, match="injected"):
         file.sync()
     file.sync()
-    assert disk.read("v/f") == b"lost"
-    assert disk.after_crash({}).read("v/f") == b""
+    assert disk.read(f"{FOLDER}/f") == b"lost"
+    assert disk.after_crash({}).read(f"{FOLDER}/f") == b""
 
 
 def test_an_fsync_that_lies_is_beyond_us_but_modelled() -> None:
