@@ -33,7 +33,7 @@ from zabra.proto.records import (
 )
 from zabra.proto.txn import TxnEntry
 from zabra.sim.decide import Asker, decide, may
-from zabra.sim.histories import ANSWERED, CONNECTED, History, Invocation
+from zabra.sim.histories import ANSWERED, CONNECTED, DISCONNECTED, History, Invocation
 from zabra.sim.model import Event, Model, ModelError, Result
 
 WRITES: Final = frozenset(
@@ -130,9 +130,13 @@ class HistoryChecker:
             elif one.answered:
                 self._reads.append(one)
         self._reads.sort(key=_by_zxid)
+        current: dict[int, int] = {}
         for entry in self.history.entries:
             if entry.kind == CONNECTED:
-                self._moved[entry.session_id] = self._moved.get(entry.session_id, 0) + 1
+                current[entry.client] = entry.session_id
+            elif entry.kind == DISCONNECTED and entry.client in current:
+                session_id = current[entry.client]
+                self._moved[session_id] = self._moved.get(session_id, 0) + 1
 
     # 1, 2, 3.
 
@@ -197,11 +201,11 @@ class HistoryChecker:
             self.judgement.complain("decision", f"{one!r}: 0x{zxid:x} is {got!r}, due was {due!r}")
 
     def _was_moved(self, got: object, one: Invocation) -> bool:
-        """A session that has connected again may have left a request behind, refused with SESSIONMOVED.
+        """A session that has tried to connect again may have left a request behind, refused with SESSIONMOVED.
 
         The client then hears nothing: its old connection is closed.
         """
-        if one.answered or self._moved.get(one.session_id, 0) < 2:
+        if one.answered or self._moved.get(one.session_id, 0) < 1:
             return False
         if isinstance(got, MultiTxn):
             return any(part.type == codes.OP_ERROR for part in got.txns)

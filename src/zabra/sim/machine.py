@@ -137,7 +137,6 @@ class DiskQueue:
             token = self.worker.run(batch)
         except DiskFailure as failure:
             self.broken = True
-            self.batch = []
             process.push(_DISK_FAILED if self.is_log else _SNAPSHOT_FAILED, failure.token, failure.message)
             return
         if disk.delay_ms:
@@ -168,7 +167,7 @@ class DiskQueue:
 
     def interrupt(self) -> None:
         """The process dies now: of the batch under way, some operations have happened."""
-        if not self.batch:
+        if not self.batch or self.broken:
             return
         disk = self.process.machine.disk
         countdown = _Countdown(self.process.machine.prng.below(_CRASH_WINDOW_OPS))

@@ -14,7 +14,7 @@ import traceback
 from bisect import bisect_right
 from typing import Final
 
-from zabra.proto.txn import TxnEntry, decode_txn
+from zabra.proto.txn import TxnEntry, decode_header, decode_txn
 from zabra.server.ready import (
     DISK_ACCEPTED_EPOCH,
     DISK_APPEND,
@@ -24,9 +24,10 @@ from zabra.server.ready import (
     DISK_TRUNCATE,
     DiskCommand,
 )
-from zabra.server.recovery import Recovered
+from zabra.server.recovery import Recovered, open_store
 from zabra.sim.checkers import Judgement
 from zabra.sim.machine import Machine, Process
+from zabra.storage.errors import StorageError
 
 COUNTER_MASK: Final = 0xFFFFFFFF
 # The digest of a tree without txns.
@@ -66,12 +67,15 @@ class ClusterMonitor:
         self.chain: list[TxnEntry] = []
         self.zxids: list[int] = []
         self.promises: dict[int, Promise] = {}
+        # Whose logs may be read to learn what was committed; set by whoever runs the cluster.
+        self.machines: dict[int, Machine] = {}
         # Epoch -> (sid, life) of its established leader.
         self.leaders: dict[int, tuple[int, int]] = {}
         self.stops: list[str] = []
         # When (simulated us) each txn was first known to be committed, and each epoch first served.
         self.seen_us: dict[int, int] = {}
         self.proposed_us: dict[int, int] = {}
+        self._proposed: dict[int, bytes] = {}
         self.leader_since_us: dict[int, int] = {}
         self._now_us = 0
         self._digests: list[int] = []
@@ -109,10 +113,25 @@ class ClusterMonitor:
         if kept and (kept[0].header.zxid <= head or kept[0].header.zxid == head + 1):
             missing = [entry for entry in kept if head < entry.header.zxid <= until]
         else:
-            found = process.store.log.read_from(head + 1, until)
-            missing = [decode_txn(raw) for zxid, raw in found if head < zxid <= until]
+            missing = self._find_in_logs(process, head, until)
         for entry in missing:
             self._extend(entry)
+
+    def _find_in_logs(self, process: Process, head: int, until: int) -> list[TxnEntry]:
+        """Looks in the server's own log; where a SNAP has replaced that, in everybody else's.
+
+        Whether the right txns were found is then for the digests to say.
+        """
+        others = [machine for machine in self.machines.values() if machine is not process.machine]
+        for machine in [process.machine, *others]:
+            store = open_store(machine.disk, machine.disk)
+            try:
+                found = [raw for zxid, raw in store.log.read_from(head + 1, until) if head < zxid <= until]
+            except StorageError:
+                continue
+            if found and decode_header(found[-1]).zxid == until:
+                return [decode_txn(raw) for raw in found]
+        return []
 
     def _position(self, process: Process) -> int:
         position: int = process.notes.get("position", -1)
@@ -205,7 +224,11 @@ class ClusterMonitor:
         now = process.machine.scheduler.now_us
         for command in commands:
             for entry in command.entries:
-                self.proposed_us.setdefault(entry.header.zxid, now)
+                zxid = entry.header.zxid
+                # A zxid whose first txn was lost with its leader may be given to another one.
+                if self._proposed.get(zxid) != entry.raw:
+                    self._proposed[zxid] = entry.raw
+                    self.proposed_us[zxid] = now
 
     def logged(self, process: Process, commands: list[DiskCommand]) -> None:
         """Notes what a disk has promised."""

@@ -96,6 +96,7 @@ class Run:
         self.monitor.judgement = self.report.judgement
         prng = Prng(options.seed, "run")
         self.cluster = Cluster(options.shape(), options.settings(), prng.split("cluster"), self.monitor)
+        self.monitor.machines = self.cluster.machines
         self.programs: list[BusyProgram] = []
         self.nemesis = Nemesis(
             self.cluster, self.monitor, prng.split("nemesis"), options.faults, options.fault_gap_ms
