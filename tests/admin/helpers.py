@@ -16,6 +16,7 @@ from zabra.admin.four_letter import FourLetterWords
 from zabra.config.ensemble import EnsembleConfig
 from zabra.config.load import default_config
 from zabra.config.server import ServerConfig
+from zabra.proto import codes
 from zabra.server.status import ENTRIES_MAX, ServerView
 from zabra.server.views import ExpiryBucket, LeaderView, LearnerView, RoleView, quorum_view
 from zabra.zab import phases
@@ -89,6 +90,22 @@ class InRole:
 
     def note_packets_sent(self, count: int) -> None:
         self.drive.server.note_packets_sent(count)
+
+
+def recorded_run() -> Drive:
+    """What was done to Apache before its words were recorded: two clients, ephemerals, watches."""
+    drive = Drive()
+    first = drive.connect(port=41450)
+    drive.create(first, "/app", b"x", xid=1)
+    drive.create(first, "/app/e", flags=codes.MODE_EPHEMERAL, xid=2)
+    drive.create(first, "/app/f", flags=codes.MODE_EPHEMERAL, xid=3)
+    drive.read(first, codes.OP_GET_DATA, "/app", watch=True, xid=4)
+    drive.read(first, codes.OP_GET_CHILDREN, "/app", watch=True, xid=5)
+    assert drive.read(first, codes.OP_EXISTS, "/nope", watch=True, xid=6)[0] == codes.ERR_NO_NODE
+    second = drive.connect(port=41462)
+    drive.read(second, codes.OP_GET_DATA, "/app", watch=True, xid=1)
+    assert drive.read(second, codes.OP_GET_DATA, "/zz", xid=2)[0] == codes.ERR_NO_NODE
+    return drive
 
 
 class Clock:

@@ -13,7 +13,6 @@ from zabra.server.views import (
     PART_SESSIONS,
     PART_WATCHES_BY_PATH,
     PART_WATCHES_BY_SESSION,
-    SizeStats,
 )
 
 ALL = PART_CONNECTIONS | PART_SESSIONS | PART_EPHEMERALS | PART_WATCHES_BY_SESSION | PART_WATCHES_BY_PATH
@@ -121,13 +120,3 @@ def test_a_mask_comes_with_its_word(rest: bytes) -> None:
     conn = drive.open()
     drive.receive(conn, b"stmk" + rest)
     assert drive.words == [(conn, "stmk", rest)]
-
-
-def test_sizes() -> None:
-    sizes = SizeStats()
-    for size in (5, 3, 9, 4):
-        sizes.note(size)
-    copy = sizes.copy()
-    sizes.reset()
-    assert (copy.last, copy.smallest, copy.largest) == (4, 3, 9)
-    assert (sizes.last, sizes.smallest, sizes.largest) == (-1, -1, -1)

@@ -7,12 +7,15 @@ sessions, watches or metrics get a tenth of one core at most, however often they
 (CVE-2017-5637).  Source: upstream ``server/command``, ``NIOServerCnxn``, ``ServerStats``.
 """
 
+import logging
 import time
 from collections.abc import Callable
 
 from zabra.admin.commands import BY_WORD, NOT_SERVING, Command
 from zabra.admin.context import AdminContext, Observable
 from zabra.config.server import ServerConfig
+
+log = logging.getLogger("zabra")
 
 TOO_OFTEN = "is not executed because it is asked for too often."
 
@@ -99,7 +102,12 @@ class FourLetterWords:
         if not view.role.serves and word not in ALWAYS_ANSWERED and not tells_lag:
             # Upstream's hash alone ends without a line feed.
             return NOT_SERVING if word == "hash" else NOT_SERVING + "\n"
-        return row.text(self.context, view, rest)
+        try:
+            return row.text(self.context, view, rest)
+        except OSError as error:
+            # A folder that cannot be read is no reason to stop serving.
+            log.warning("answering %s: %s", word, error)
+            return f"{word} failed: {error}\n"
 
 
 def enabled_words(whitelist: tuple[str, ...], read_only_mode: bool) -> frozenset[str]:
