@@ -17,8 +17,8 @@ $(STAMP): pyproject.toml tools/setup_venv.py
 	$(PYTHON) tools/setup_venv.py $(VENV)
 	@touch $@
 
-run: $(STAMP) ## start a server: make run [ARGS="server conf/zoo.cfg"]
-	@$(PY) tools/run.py $(if $(ARGS),$(ARGS),server conf/zoo.cfg)
+run: $(STAMP) ## start an ensemble on this machine: make run [ARGS="server conf/zoo.cfg"]
+	@$(PY) tools/run.py $(if $(ARGS),$(ARGS),up --data-dir .zabra/ensemble)
 
 test: $(STAMP) ## the whole suite, interpreted: make test [ARGS="tests/config -x"]
 	ZABRA_PURE=1 $(PY) -m pytest $(ARGS)
