@@ -42,6 +42,8 @@ class Peer:
         self.files: ConfigFiles = ConfigFiles(host)
         # This server's line: the last one there was, where it is in no view any more.
         self.own: QuorumServer | None = config.servers.get(self.sid)
+        # Whether an agreed view ever had this server.
+        self.was_member: bool = self.own is not None and config.version > 0
         # Where clients find it; from a static clientPort, or from its line.
         self.client_address: tuple[str, int] | None = None if self.own is None else self.own.client
         if self.own is not None and settings.reconfig_enabled:
@@ -220,7 +222,11 @@ class Peer:
         self.host.info(f"configuration 0x{config.version:x} is active: voters {config.voters()}")
         own = config.servers.get(self.sid)
         has_client = own is not None and own.client is not None and not own.client_from_static
-        self.files.save_active(config, has_client)
+        # A joiner goes on as its own file says until it is a member, so that it can be started again; one
+        # that was a member must never again take itself for a voter of an older view.
+        self.was_member = self.was_member or own is not None
+        if self.was_member:
+            self.files.save_active(config, has_client)
         if last_seen is None:
             self.files.forget_next()
 
