@@ -11,12 +11,15 @@ from typing import Final
 
 _TLS: Final = "later issue: TLS"
 _SASL: Final = "later issue: SASL"
+_READ_ONLY: Final = "later issue: read-only mode"
 
 REASONS: Final[tuple[tuple[str, str], ...]] = (
     ("kazoo/*::test_client.TestSSLClient::*", _TLS),
     ("kazoo/*::test_sasl.*", _SASL),
     ("c-client/*::Zookeeper_SASLAuth::*", _SASL),
     ("c-client/*::*SSL*", _TLS),
+    ("kazoo/*::test_connection.TestReadOnlyMode::*", _READ_ONLY),
+    ("c-client/*::Zookeeper_readOnly::*", _READ_ONLY),
 )
 
 # Parts of suites that are not run against Zabra: they wait for minutes for what is not there yet.
