@@ -91,6 +91,11 @@ class Server(Host):
         )
         for entry in recovered.recent:
             self.committed_log.add(entry)
+        if recovered.fuzzy_zxid > recovered.last_zxid:
+            self.warn(
+                f"the snapshot holds parts of txns up to 0x{recovered.fuzzy_zxid:x}, "
+                f"and the log ends at 0x{recovered.last_zxid:x}: parts of the tree may be ahead of it"
+            )
         self.role: Role = Role()
         self.serving: Serving = Serving(self, self.role)
         self.snapshotter: Snapshotter = Snapshotter(self)

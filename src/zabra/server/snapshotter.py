@@ -36,6 +36,10 @@ class Snapshotter:
         # zxid and wall-clock ms of the last finished one, -1 before the first.
         self.last_zxid: i64 = -1
         self.last_wall_ms: i64 = -1
+        # The walk has come to its end, at this zxid and digest, and the log may be behind it.
+        self.walked: bool = False
+        self.walked_zxid: i64 = 0
+        self.walked_digest: i64 = 0
         self.count_trigger: i64 = 0
         self.size_trigger: i64 = 0
         self.draw_triggers()
@@ -60,7 +64,9 @@ class Snapshotter:
 
     def step(self) -> None:
         """Once a turn: starts one that is due, or serialises the next slice of the one under way."""
-        if self.walk is not None:
+        if self.walk is not None and self.walked:
+            self.finish()
+        elif self.walk is not None:
             self.next_slice(self.walk)
         elif self.due():
             self.draw_triggers()
@@ -74,6 +80,7 @@ class Snapshotter:
         self.begun_ms = host.now_ms
         self.begun_zxid = host.tree.last_processed_zxid
         self.walk = SnapshotWalk(host.tree)
+        self.walked = False
         command = host.snapshot_command(DISK_SNAPSHOT_BEGIN)
         command.zxid = self.begun_zxid
         self.end_token = command.token
@@ -89,11 +96,26 @@ class Snapshotter:
             command = host.snapshot_command(DISK_SNAPSHOT_CHUNK)
             command.data = chunk
             host.wake_by(host.now_ms)
+            self.end_token = command.token
         else:
-            command = host.snapshot_command(DISK_SNAPSHOT_END)
-            command.zxid = host.tree.last_processed_zxid
-            command.value = host.tree.digest
-            self.walk = None
+            self.walked = True
+            self.walked_zxid = host.tree.last_processed_zxid
+            self.walked_digest = host.tree.digest
+            self.finish()
+
+    def finish(self) -> None:
+        """Ends the snapshot, once the log has everything that it may hold.
+
+        A server may apply what others have made durable before its own disk has it; a snapshot that is ahead
+        of the log could not be made exact by replaying the log after a power cut.
+        """
+        host = self.host
+        if host.last_synced_zxid < self.walked_zxid and host.last_logged_zxid >= self.walked_zxid:
+            return
+        command = host.snapshot_command(DISK_SNAPSHOT_END)
+        command.zxid = self.walked_zxid
+        command.value = self.walked_digest
+        self.walk = None
         self.end_token = command.token
 
     def done(self, token: i64) -> None:
