@@ -24,7 +24,6 @@ servers themselves as `java ... QuorumPeerMain zoo.cfg` get Zabra through a stan
 
 `make conformance` runs all of it; `python -m tests.conformance.run --help` shows how to run a part.
 It fails when a test ends on Zabra otherwise than on Apache and no reason stands here.
-
 """
 
 
@@ -128,9 +127,9 @@ def _details(key: str, told: dict[str, tuple[str, str]], apache: dict[str, Any] 
         out.append("")
     if apache and apache["failed"]:
         out += [f"## What fails on Apache itself in {key}\n"]
-        out += [
-            f"* `{name}`: {' '.join(why.split()) or 'no message'}" for name, why in apache["failed"].items()
-        ]
+        for name, message in apache["failed"].items():
+            why = differences.why_apache_fails(key, name) or " ".join(message.split()) or "no message"
+            out.append(f"* `{name}`: {why}")
         out.append("")
     return out
 
