@@ -19,9 +19,9 @@ SERVERS_MAX: Final = 200
 HOST: Final = "127.0.0.1"
 FILE_NAME: Final = "ensemble.json"
 LOCK_NAME: Final = "lock"
-# Where the search for free ports begins: 2181 gives the customary 2888 and 3888.
-QUORUM_OFFSET: Final = 707
-ELECTION_OFFSET: Final = 1707
+# Where the search for free ports begins, counted from the first client port.
+QUORUM_OFFSET: Final = 100
+ELECTION_OFFSET: Final = 200
 LAST_PORT: Final = 65535
 FIRST_LOW_PORT: Final = 10000
 
@@ -103,8 +103,10 @@ class LocalEnsemble:
         text = ZOO_CFG.format(folder=server.folder, port=server.client_port, host=HOST)
         if self.join:
             return f"{text}zabra.join={self.join}\n"
+        if len(self.servers) == 1:
+            return text
         voters = [one for one in self.servers if not one.is_observer]
-        if len(voters) == 1 and len(self.servers) > 1:
+        if len(voters) == 1:
             text += "standaloneEnabled=false\n"
         if server.is_observer:
             text += "peerType=observer\n"
