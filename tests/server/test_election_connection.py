@@ -71,6 +71,31 @@ def test_a_message_dials_and_goes_out_when_the_connection_stands() -> None:
     assert send(c, 1, vote(3)).sends == [(7, framed(vote(3)))]
 
 
+def test_a_peer_that_shows_itself_is_dialled_beside_a_dial_that_hangs() -> None:
+    """It dialled before peer 1 could be reached; that dial may hang for seconds, and 1 waits for another."""
+    c = connections(3)
+    assert send(c, 1, vote()).dials == [(1, VIEW[1])]
+    c.accepted(8, 0)
+    assert c.received(8, hello(1)).dials == [(1, VIEW[1])]
+    # Whoever dials again and again does not multiply dials.
+    c.accepted(9, 0)
+    assert c.received(9, hello(1)).dials == []
+    assert c.dialled(1, 10).ups == [1]
+    # The first dial fails in the end, which says nothing about a connection that stands.
+    assert c.dial_failed(1).downs == []
+    assert c.is_up(1)
+
+
+def test_a_peer_is_down_when_its_last_dial_has_failed() -> None:
+    c = connections(3)
+    send(c, 1, vote())
+    c.accepted(8, 0)
+    c.received(8, hello(1))
+    assert c.dial_failed(1).downs == []
+    assert c.dial_failed(1).downs == [1]
+    assert send(c, 1, vote()).dials == [(1, VIEW[1])]
+
+
 def test_the_smaller_sid_says_hello_and_hangs_up() -> None:
     c = connections(3)
     send(c, 5, vote())

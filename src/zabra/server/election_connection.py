@@ -31,6 +31,9 @@ UNIDENTIFIED_MAX: Final = 256
 # Peers that are in no configuration (joiners): connections that stand, and dials under way.
 UNKNOWN_PEERS_MAX: Final = 256
 
+# Dials to one peer at a time, where it has shown that it is there.
+DIALS_BACK_MAX: Final = 2
+
 NEVER: Final = -1
 
 
@@ -106,7 +109,8 @@ class ElectionConnections:
         self._links: dict[int, _Link] = {}
         self._by_sid: dict[int, _Link] = {}
         self._unidentified: dict[int, None] = {}
-        self._dialling: dict[int, None] = {}
+        # Dials under way, by sid.
+        self._dialling: dict[int, int] = {}
         # The newest message not sent yet, and the last one sent, framed.
         self._pending: dict[int, bytes] = {}
         self._last: dict[int, bytes] = {}
@@ -155,16 +159,20 @@ class ElectionConnections:
             if sid not in self._by_sid:
                 self._dial(sid, self._addresses.get(sid, []), actions)
 
-    def _dial(self, sid: i64, addresses: list[tuple[str, int]], actions: ElectionActions) -> None:
-        if sid == self.sid or sid in self._dialling:
+    def _dial(
+        self, sid: i64, addresses: list[tuple[str, int]], actions: ElectionActions, at_once: int = 1
+    ) -> None:
+        """Dials, unless ``at_once`` dials to ``sid`` are under way."""
+        under_way = self._dialling.get(sid, 0)
+        if sid == self.sid or under_way >= at_once:
             return
         if not addresses:
             actions.notes.append(f"no election address of server {sid} is known")
             return
-        if sid not in self._addresses and self._unknown(self._dialling) >= UNKNOWN_PEERS_MAX:
+        if sid not in self._addresses and self._unknown(dict.fromkeys(self._dialling)) >= UNKNOWN_PEERS_MAX:
             actions.notes.append(f"too many dials to unknown peers: server {sid} is not dialled")
             return
-        self._dialling[sid] = None
+        self._dialling[sid] = under_way + 1
         actions.dials.append((sid, addresses))
 
     def _transmit(self, link: _Link, message: bytes, actions: ElectionActions) -> None:
@@ -193,7 +201,7 @@ class ElectionConnections:
     def dialled(self, sid: i64, conn: i64) -> ElectionActions:
         """The dial to ``sid`` has led to ``conn``."""
         actions = ElectionActions()
-        self._dialling.pop(sid, None)
+        self._dial_ended(sid)
         if sid > self.sid and sid in self._by_sid:
             # It has dialled meanwhile; saying hello would only make it dial again.
             actions.closes.append((conn, f"server {sid} has connected already"))
@@ -214,10 +222,15 @@ class ElectionConnections:
     def dial_failed(self, sid: i64) -> ElectionActions:
         """None of the addresses answered."""
         actions = ElectionActions()
-        self._dialling.pop(sid, None)
-        if sid not in self._by_sid:
+        self._dial_ended(sid)
+        if sid not in self._by_sid and sid not in self._dialling:
             actions.downs.append(sid)
         return actions
+
+    def _dial_ended(self, sid: i64) -> None:
+        under_way = self._dialling.pop(sid, 0)
+        if under_way > 1:
+            self._dialling[sid] = under_way - 1
 
     def accepted(self, conn: i64, now_ms: i64) -> ElectionActions:
         """Somebody has dialled this server."""
@@ -306,7 +319,8 @@ class ElectionConnections:
                 # It has dialled, so it has no use for the old connection.
                 self._close(old, f"server {sid} has connected anew", actions)
             addresses = hello.addresses if hello.addresses else self._addresses.get(sid, [])
-            self._dial(sid, addresses, actions)
+            # A dial from before it was up, or could be reached, may hang for as long as dials can.
+            self._dial(sid, addresses, actions, DIALS_BACK_MAX)
             return False
         if self._is_crowded(sid):
             self._close(link, f"too many connections of unknown peers: {sid}", actions)

@@ -75,6 +75,7 @@ class LearnerHandler:
         "connected_ms",
         "forwarding",
         "host",
+        "introduced",
         "is_observer",
         "last_heard_ms",
         "last_zxid",
@@ -104,7 +105,9 @@ class LearnerHandler:
         self.peer_host: str = peer_host
         self.peer_port: i64 = peer_port
         self.state: i64 = DISCOVERY
+        # Known once it is introduced; 0 is as good a sid as any.
         self.sid: i64 = 0
+        self.introduced: bool = False
         self.is_observer: bool = False
         self.config_version: i64 = 0
         self.connected_ms: i64 = host.now_ms
@@ -238,7 +241,10 @@ class LearnerHandler:
         """One packet; legal or not by the phase."""
         kind = p.type
         if self.state == DISCOVERY:
-            if self.sid == 0 and (kind == codes.PACKET_FOLLOWERINFO or kind == codes.PACKET_OBSERVERINFO):
+            if not self.introduced and (
+                kind == codes.PACKET_FOLLOWERINFO or kind == codes.PACKET_OBSERVERINFO
+            ):
+                self.introduced = True
                 self.master.learner_info(self, p)
             elif self.told_epoch and kind == codes.PACKET_ACKEPOCH:
                 self.master.ack_epoch(self, p)

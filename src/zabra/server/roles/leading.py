@@ -239,7 +239,7 @@ class Leading(Proposing, LearnerMaster, Membership):
             self.epoch_zxid = self.proposer.epoch << 32
             self.stamp_config()
             for one in list(self.handlers.values()):
-                if one.sid != 0 and not one.told_epoch:
+                if one.introduced and not one.told_epoch:
                     self.tell_epoch(one)
         if step.acked:
             self.epoch_acked()
