@@ -79,7 +79,8 @@ class Serving:
         self.in_flight: i64 = 0
         # Connections that have not sent their ConnectRequest yet, oldest first.
         self.sessionless: dict[int, ClientConnection] = {}
-        server_id = host.settings.server_id
+        # A server on its own counts as number one, as upstream.
+        server_id = host.settings.server_id or 1
         wall = host.wall_ms
         self.last_session_id: i64 = first_session_id(server_id, wall) - 1
         self.reader: Reader = Reader(b"")
