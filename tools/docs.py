@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from zabra.config.options import HONOURED, IGNORED, REFUSED, SECTIONS, Option
+from zabra.config.options import HONOURED, IGNORED, REFUSED, SECTIONS, WAITING, WITHHELD, Option
 from zabra.metrics import GAUGE_SETS, GAUGES, Metrics
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -92,6 +92,16 @@ def options_page() -> str:
             REFUSED,
             "Refused",
             "A value other than the default is an error, since going on without it would mislead.",
+        ),
+        (
+            WAITING,
+            "Not built yet, ignored",
+            "Read and checked, without effect so far; a value that would need it is a warning.",
+        ),
+        (
+            WITHHELD,
+            "Not built yet, refused",
+            "Read and checked; a value that would need it is an error: going on without it would mislead.",
         ),
     ):
         rows = [

@@ -9,7 +9,19 @@ import pytest
 
 import zabra
 from zabra.config import kinds
-from zabra.config.options import BY_NAME, HONOURED, IGNORED, OPTIONS, PREFIXES, REFUSED, Option, find
+from zabra.config.options import (
+    BY_NAME,
+    FILLING,
+    HONOURED,
+    IGNORED,
+    OPTIONS,
+    PREFIXES,
+    REFUSED,
+    WAITING,
+    WITHHELD,
+    Option,
+    find,
+)
 from zabra.config.server import ServerConfig, TlsConfig
 
 DATA = Path(__file__).parent.parent / "data"
@@ -48,8 +60,9 @@ def test_row(option: Option) -> None:
     assert option.doc.endswith((".", "`"))
     assert option.section
     assert option.scope in ("ensemble", "server", "client")
-    assert option.status in (HONOURED, IGNORED, REFUSED)
-    assert bool(option.field) == (option.status == HONOURED)
+    assert option.status in (HONOURED, IGNORED, REFUSED, WAITING, WITHHELD)
+    assert bool(option.field) == (option.status in FILLING)
+    assert bool(option.reason) == (option.status != HONOURED)
     if option.default is not None:
         assert option.kind.parse(option.kind.format(option.default_value())) == option.default_value()
     if option.field.endswith(("_ms", "_ticks", "_kb")) or isinstance(option.kind, kinds.Hours):
@@ -159,6 +172,7 @@ def reading_sources() -> str:
 def test_every_honoured_option_is_read_somewhere() -> None:
     """A row that says honoured while nothing reads its field would be a lie; the known ones become fewer."""
     text = reading_sources()
-    fields_of_rows = dict.fromkeys(option.field.rpartition(".")[2] for option in OPTIONS if option.field)
+    honoured = [option for option in OPTIONS if option.status == HONOURED]
+    fields_of_rows = dict.fromkeys(option.field.rpartition(".")[2] for option in honoured)
     unread = [field for field in fields_of_rows if not re.search(rf"\.{field}\b", text)]
     assert sorted(set(unread) - set(UNREAD)) == []

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from zabra.config.members import Members, ReadFile
-from zabra.config.options import BY_NAME
+from zabra.config.options import BY_NAME, NO_SASL_YET, NO_TLS_YET, NO_X509_YET
 from zabra.config.settings import Settings, number, text, words
 
 MIN_SNAP_RETAIN_COUNT = 3
@@ -30,6 +30,9 @@ BUILT_IN_PROVIDERS = {
     f"{_PROVIDER_PACKAGE}SASLAuthenticationProvider": "sasl",
     f"{_PROVIDER_PACKAGE}X509AuthenticationProvider": "x509",
 }
+
+# Schemes whose ids nobody can prove yet, and why.
+UNPROVEN = {"sasl": NO_SASL_YET, "x509": NO_X509_YET}
 
 Values = dict[str, object]
 Rule = Callable[[Settings, Values, Members], None]
@@ -192,6 +195,8 @@ def _auth_providers(settings: Settings, values: Values, members: Members) -> Non
         else:
             providers[given.suffix] = name
             settings.origins["auth_providers"] = given.where
+            if name in UNPROVEN:
+                settings.warn(given.where, given.key, f"{UNPROVEN[name]}; access lists may name its ids")
     if values["secure_client_port"] is not None or values["client_port_unification"]:
         scheme = text(values, "ssl_auth_provider")
         if scheme not in providers.values() and scheme not in providers:
@@ -200,6 +205,8 @@ def _auth_providers(settings: Settings, values: Values, members: Members) -> Non
                     "ssl.authProvider", f"{scheme!r} is no authProvider", "authProvider." + scheme
                 )
             providers["x509"] = "x509"
+    if settings.is_set("ensembleAuthName") and "ensemble" not in providers.values():
+        settings.warn_at("ensembleAuthName", "counts for nothing without an authProvider=ensemble")
     values["auth_providers"] = tuple((suffix, providers[suffix]) for suffix in sorted(providers))
 
 
@@ -259,6 +266,8 @@ def _tls(settings: Settings, values: Values, members: Members) -> None:
             settings.warn_at(
                 because, f"without {prefix}.trustStore.location no client's certificate is trusted"
             )
+    if values["secure_client_port"] is not None and not settings.is_set("secureClientPort"):
+        settings.warn_at("secureClientPort", f"given in the member list, ignored: {NO_TLS_YET}")
     if values["ssl_quorum"] and values["quorum_auth_enable_sasl"]:
         settings.warn_at("sslQuorum", "is used together with quorum.auth.enableSasl: each alone would do")
 

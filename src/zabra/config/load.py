@@ -12,7 +12,19 @@ from difflib import get_close_matches
 from zabra.config.checks import check_settings
 from zabra.config.ensemble import EnsembleConfig
 from zabra.config.members import ReadFile, read_members
-from zabra.config.options import BY_NAME, HONOURED, IGNORED, OPTIONS, PREFIXES, REFUSED, Option, find
+from zabra.config.options import (
+    BY_NAME,
+    FILLING,
+    HONOURED,
+    IGNORED,
+    OPTIONS,
+    PREFIXES,
+    REFUSED,
+    WAITING,
+    WITHHELD,
+    Option,
+    find,
+)
 from zabra.config.properties import parse_all, parse_override
 from zabra.config.server import ConfigErrors, ConfigProblem, ConfigWarning, ServerConfig, TlsConfig
 from zabra.config.settings import Settings
@@ -154,17 +166,19 @@ class _Loader:
         """Whether the setting counts; says why where it does not."""
         if option.status == HONOURED:
             return True
+        counts = option.status in FILLING
         try:
             parsed = option.kind.parse(value)
         except ValueError as error:
-            self.settings.error(where, name, str(error))
-            return False
-        changed = option.default is None or parsed != option.default_value()
-        if changed and option.status == IGNORED:
-            self.settings.warn(where, name, f"ignored: {option.reason}")
-        if changed and option.status == REFUSED:
-            self.settings.error(where, name, f"not supported: {option.reason}")
-        return False
+            if not counts:
+                self.settings.error(where, name, str(error))
+            return counts
+        if not option.is_harmless(parsed):
+            if option.status in (IGNORED, WAITING):
+                self.settings.warn(where, name, f"ignored: {option.reason}")
+            elif option.status in (REFUSED, WITHHELD):
+                self.settings.error(where, name, f"not supported: {option.reason}")
+        return counts
 
     def finish(self, text: str) -> ServerConfig:
         """The object.  Raises ConfigErrors."""
@@ -204,7 +218,7 @@ def describe(config: ServerConfig) -> list[tuple[str, str, str]]:
     rows: list[tuple[str, str, str]] = []
     done: dict[str, None] = {}
     for option in OPTIONS:
-        if option.status != HONOURED or option.field in done:
+        if option.status not in FILLING or option.field in done:
             continue
         done[option.field] = None
         if option.field == "ensemble":

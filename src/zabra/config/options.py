@@ -2,7 +2,8 @@
 
 A row says how the option is called in ``zoo.cfg`` and as a Java system property, which field of
 ``ServerConfig`` it fills, what its value may be, and what becomes of it: *honoured*, *ignored* (accepted with
-a warning and a reason) or *refused* (an error with a reason, since going on without it would mislead).
+a warning and a reason) or *refused* (an error with a reason, since going on without it would mislead).  What
+is understood and checked but not built yet is *waiting*: a warning, or *withheld*: an error.
 
 A key of ``zoo.cfg`` may also be written with ``zookeeper.`` before it, and as ``-Dzookeeper.<key>``.  Source:
 upstream ``QuorumPeerConfig`` and the classes that read system properties.
@@ -24,6 +25,10 @@ from zabra.config.kinds import (
 HONOURED = "honoured"
 IGNORED = "ignored"
 REFUSED = "refused"
+WAITING = "waiting"
+WITHHELD = "withheld"
+# Rows whose value gets into a ServerConfig.
+FILLING = (HONOURED, WAITING, WITHHELD)
 
 # Must be the same on every member / may differ / concerns clients and tools, not servers.
 ENSEMBLE = "ensemble"
@@ -51,12 +56,13 @@ class Option:
     ``field`` is the name in ``ServerConfig`` (``client_tls.protocol``: inside one of its parts), empty for an
     option that is ignored or refused.  ``default`` is written as in the file; None: not set.  ``prefix`` rows
     stand for a family of keys (``server.N``): ``key`` then ends in a dot.  ``property_only``: upstream
-    reads it as a system property only, not in the file.
+    reads it as a system property only, not in the file.  ``harmless``: the value of a row without effect at
+    which nothing is missing; the default unless given.
     """
 
     __slots__ = (
-        "changeable", "default", "doc", "field", "key", "kind", "prefix", "properties", "property_only",
-        "reason",
+        "changeable", "default", "doc", "field", "harmless", "key", "kind", "prefix", "properties",
+        "property_only", "reason",
         "scope", "secret", "section", "status", "unit",
     )  # fmt: skip
 
@@ -76,6 +82,7 @@ class Option:
         secret: bool = False,
         status: str = HONOURED,
         reason: str = "",
+        harmless: str | None = None,
     ) -> None:
         assert status == HONOURED or reason, key
         self.key = key
@@ -92,11 +99,16 @@ class Option:
         self.prefix = key.endswith(".")
         self.status = status
         self.reason = reason
+        self.harmless = default if harmless is None else harmless
         self.section = ""
 
     def default_value(self) -> object:
         """The default as a value; None: not set."""
         return None if self.default is None else self.kind.parse(self.default)
+
+    def is_harmless(self, value: object) -> bool:
+        """Whether a row without effect may be set to ``value`` without anything being missing."""
+        return self.harmless is not None and value == self.kind.parse(self.harmless)
 
     def __repr__(self) -> str:
         return f"Option({self.key!r})"
@@ -109,7 +121,17 @@ NO_KERBEROS = "Kerberos is not supported; without it the server would accept nob
 NEVER_BLOCKS = "sending and closing never block here"
 NO_JMX = "there is no JMX here; the admin server and mntr show the same"
 FOR_TESTS = "exists for upstream's own tests"
+IN_TURN = "addresses are tried in turn, and the first that answers is taken"
+NOT_KEPT = "packets are not kept; what ends a connection is logged with its reason"
 FOR_CLIENTS = "an option of clients; a server does not read it"
+NO_TLS_YET = "TLS is not built yet: no port speaks it"
+NO_SASL_YET = "SASL is not built yet: nobody can authenticate by it"
+NO_X509_YET = "TLS is not built yet: no client can show a certificate"
+NO_ADMIN_YET = "the admin server is not built yet: no port is opened for it"
+NO_EXPORTER_YET = "a port for metrics is not built yet; mntr shows them"
+PLAIN_QUORUM = "not built yet, and without it servers would talk to each other in the clear"
+OPEN_QUORUM = "not built yet, and without it any server could join"
+NO_AUDIT_YET = "not built yet, and without it changes would go unrecorded"
 
 
 def _ignored(
@@ -127,10 +149,12 @@ BASIC = (
            "Port for clients; without it no plain client port is opened."),
     Option("clientPortAddress", "client_port_address", HOST, "",
            "Address to bind the client port to; empty: all."),
-    Option("secureClientPort", "secure_client_port", PORT, None, "Port for clients that speak TLS."),
+    Option("secureClientPort", "secure_client_port", PORT, None, "Port for clients that speak TLS.",
+        status=WAITING, reason=NO_TLS_YET),
     Option(
         "secureClientPortAddress", "secure_client_port_address", HOST, "",
         "Address to bind the TLS client port to; empty: all.",
+        status=WAITING, reason=NO_TLS_YET,
     ),
     Option(
         "clientPortListenBacklog", "client_port_listen_backlog", INT, "-1",
@@ -262,14 +286,13 @@ CLUSTER = (
     ),
     Option("multiAddress.enabled", "multi_address_enabled", BOOL, "false",
            "Whether members may have several addresses."),
-    Option(
-        "multiAddress.reachabilityCheckEnabled", "multi_address_reachability_check_enabled", BOOL, "true",
-        "Whether a member's addresses are tried to find one that answers.",
+    _ignored(
+        "multiAddress.reachabilityCheckEnabled", BOOL, "true",
+        "Whether a member's addresses are tried to find one that answers.", IN_TURN,
     ),
-    Option(
-        "multiAddress.reachabilityCheckTimeoutMs", "multi_address_reachability_check_timeout_ms", POSITIVE,
-        "1000",
-        "How long one address may take to answer.", unit="ms",
+    _ignored(
+        "multiAddress.reachabilityCheckTimeoutMs", POSITIVE, "1000",
+        "How long one address may take to answer.", IN_TURN, unit="ms",
     ),
     Option(
         "oraclePath", "oracle_path", PATH, "",
@@ -390,9 +413,10 @@ REPLICATION = (
         "leader.maxConcurrentDiffSyncs", "max_concurrent_diff_syncs", POSITIVE, "100",
         "Observers that may be synchronised by DIFF at the same time.", unit="learners",
     ),
-    Option(
-        "leader.maxTimeToWaitForEpoch", "max_time_to_wait_for_epoch_ms", INT, "-1",
-        "How long a new leader waits for a quorum before it looks again; -1: `initLimit`.", unit="ms",
+    _ignored(
+        "leader.maxTimeToWaitForEpoch", INT, "-1",
+        "How long a new leader waits before it looks again because its supporters do.",
+        "it looks again as soon as they do", unit="ms",
     ),
     _ignored("leader.ackLoggingFrequency", POSITIVE, "1000", "Every how many acks one is measured.",
              "every ack is measured"),
@@ -439,9 +463,10 @@ REPLICATION = (
         "observerMaster.sizeLimit", "observer_master_size_limit", COUNT, "33554432",
         "Committed txns that a follower keeps for observers.", unit="bytes",
     ),
-    Option(
-        "follower.skipLearnerRequestToNextProcessor", "skip_learner_request_to_next_processor", BOOL, "false",
+    _ignored(
+        "follower.skipLearnerRequestToNextProcessor", BOOL, "false",
         "Whether a follower only passes its observers' requests on, without queueing them.",
+        "they are always passed on at once",
     ),
     _ignored(
         "forward_learner_requests_to_commit_processor_disabled", BOOL, "false",
@@ -578,14 +603,9 @@ LIMITS = (
         "nio.sessionlessCnxnTimeout", "sessionless_connection_timeout_ms", POSITIVE, "10000",
         "A connection of which no session comes is closed after this time.", unit="ms",
     ),
-    Option(
-        "messageTracker.Enabled", "message_tracker_enabled", BOOL, "false",
-        "Whether the newest packets of a learner are reported when its connection is lost.",
-    ),
-    Option(
-        "messageTracker.BufferSize", "message_tracker_buffer_size", POSITIVE, "10", "How many packets.",
-        unit="packets",
-    ),
+    _ignored("messageTracker.Enabled", BOOL, "false",
+             "Report the newest packets of a learner when its connection is lost.", NOT_KEPT),
+    _ignored("messageTracker.BufferSize", POSITIVE, "10", "How many packets.", NOT_KEPT, unit="packets"),
     _ignored("maxResponseCacheSize", INT, "400", "Replies to getData kept ready.",
              "a reply costs less than its cache"),
     _ignored("maxGetChildrenResponseCacheSize", INT, "400", "Replies to getChildren kept ready.",
@@ -618,6 +638,7 @@ LIMITS = (
     Option(
         "netty.server.outstandingHandshake.limit", "outstanding_tls_handshake_limit", INT, "-1",
         "TLS handshakes of clients under way at most; -1: no limit.", unit="handshakes",
+        status=WAITING, reason=NO_TLS_YET,
     ),
     _ignored("netty.server.earlyDropSecureConnectionHandshakes", BOOL, "false",
              "Drop TLS connections before their handshake while the server does not serve.", NO_NETTY),
@@ -663,17 +684,22 @@ SECURITY = (
     Option(
         "X509AuthenticationProvider.superUser", "x509_super_user", TEXT, "",
         "Certificate name of a client that may do everything.",
+        status=WAITING, reason=NO_X509_YET,
     ),
     Option("superUser", "super_users", WORDS, "", "SASL ids that may do everything.",
-           properties=("zookeeper.superUser",)),
-    Option("superUser.", "super_users", TEXT, None, "Further such ids: `superUser.1`, `superUser.2`, ..."),
+           properties=("zookeeper.superUser",),
+        status=WAITING, reason=NO_SASL_YET),
+    Option("superUser.", "super_users", TEXT, None, "Further such ids: `superUser.1`, `superUser.2`, ...",
+        status=WAITING, reason=NO_SASL_YET),
     Option(
         "IPAuthenticationProvider.usexforwardedfor", "ip_auth_use_x_forwarded_for", BOOL, "false",
         "Whether the admin server believes the X-Forwarded-For header.",
+        status=WAITING, reason=NO_ADMIN_YET,
     ),
     Option(
         "SASLAuthenticationProvider.superPassword", "sasl_super_password", TEXT, "",
         "Password of the SASL user `super`.", secret=True,
+        status=WAITING, reason=NO_SASL_YET,
     ),
     Option(
         "authProvider.", "auth_providers", TEXT, None,
@@ -692,6 +718,7 @@ SECURITY = (
     Option(
         "allowSaslFailedClients", "allow_sasl_failed_clients", BOOL, "false",
         "Whether a client whose SASL authentication failed may go on without.",
+        status=WAITING, reason=NO_SASL_YET,
     ),
     Option(
         "letAnySaslUserDoX", "let_any_sasl_user_do_x", TEXT, "",
@@ -702,29 +729,36 @@ SECURITY = (
         "Whether a learner checks access before it forwards a write.",
     ),
     Option("sasl.serverconfig", "sasl_server_section", TEXT, "Server",
-           "Section of the JAAS file for clients."),
+           "Section of the JAAS file for clients.",
+        status=WAITING, reason=NO_SASL_YET),
     Option(
         "java.security.auth.login.config", "jaas_config_file", PATH, "",
         "JAAS file with the users of DIGEST-MD5.", properties=("java.security.auth.login.config",),
         property_only=True,
+        status=WAITING, reason=NO_SASL_YET,
     ),
     Option("quorum.auth.enableSasl", "quorum_auth_enable_sasl", BOOL, "false",
-           "Whether servers authenticate to each other."),
+           "Whether servers authenticate to each other.",
+        status=WITHHELD, reason=OPEN_QUORUM),
     Option(
         "quorum.auth.learnerRequireSasl", "quorum_auth_learner_require_sasl", BOOL, "false",
         "Whether this server, connecting, insists on it.",
+        status=WAITING, reason=NO_SASL_YET,
     ),
     Option(
         "quorum.auth.serverRequireSasl", "quorum_auth_server_require_sasl", BOOL, "false",
         "Whether this server, being connected to, insists on it.",
+        status=WAITING, reason=NO_SASL_YET,
     ),
     Option(
         "quorum.auth.learner.saslLoginContext", "quorum_auth_learner_section", TEXT, "QuorumLearner",
         "Section of the JAAS file for connecting.",
+        status=WAITING, reason=NO_SASL_YET,
     ),
     Option(
         "quorum.auth.server.saslLoginContext", "quorum_auth_server_section", TEXT, "QuorumServer",
         "Section of the JAAS file for being connected to.",
+        status=WAITING, reason=NO_SASL_YET,
     ),
     _refused("quorum.auth.kerberos.servicePrincipal", TEXT, "zkquorum/localhost",
              "Kerberos name of the servers.", NO_KERBEROS),
@@ -738,7 +772,8 @@ SECURITY = (
     _ignored("kerberos.canonicalizeHostNames", BOOL, "false", "Look up Kerberos host names.", NO_KERBEROS),
     _ignored("kerberos.minReLoginTimeMs", INT, "60000", "Time between Kerberos logins.", NO_KERBEROS,
              unit="ms"),
-    Option("audit.enable", "audit_enabled", BOOL, "false", "Whether changes are written to the audit log."),
+    Option("audit.enable", "audit_enabled", BOOL, "false", "Whether changes are written to the audit log.",
+        status=WITHHELD, reason=NO_AUDIT_YET),
     Option(
         "audit.impl.class", "",
         Choice({"org.apache.zookeeper.audit.Slf4jAuditLogger": "Slf4jAuditLogger"},
@@ -758,7 +793,7 @@ STORES = "PEM, PKCS12 or JKS by the ending of its name (.pem, .p12 or .pfx, .jks
 
 def _tls(prefix: str, part: str, of: str, client_hostnames: str) -> tuple[Option, ...]:
     """The rows of one of the two TLS configurations."""
-    return (
+    rows = (
         Option(f"{prefix}.keyStore.location", f"{part}.key_store_location", PATH, "",
                f"File with this server's certificate and key for {of}: {STORES}."),
         Option(f"{prefix}.keyStore.password", f"{part}.key_store_password", TEXT, "", "Its password.",
@@ -798,21 +833,31 @@ def _tls(prefix: str, part: str, of: str, client_hostnames: str) -> tuple[Option
         _refused(f"{prefix}.context.supplier.class", TEXT, None, "Java class that makes TLS contexts.",
                  "Java classes cannot be loaded here"),
     )  # fmt: skip
+    for row in rows:
+        if row.status == HONOURED:
+            row.status, row.reason = WAITING, NO_TLS_YET
+    return rows
 
 
 TLS = (
     Option("sslQuorum", "ssl_quorum", BOOL, "false", "Whether servers speak TLS to each other.",
-           scope=ENSEMBLE),
+           scope=ENSEMBLE,
+        status=WITHHELD, reason=PLAIN_QUORUM),
     Option("portUnification", "port_unification", BOOL, "false",
-           "Whether the quorum ports take plain and TLS alike."),
+           "Whether the quorum ports take plain and TLS alike.",
+        status=WAITING, reason=NO_TLS_YET),
     Option("sslQuorumReloadCertFiles", "ssl_quorum_reload_cert_files", BOOL, "false",
-           "Whether changed certificate files are loaded while running, for servers."),
+           "Whether changed certificate files are loaded while running, for servers.",
+        status=WAITING, reason=NO_TLS_YET),
     Option("client.portUnification", "client_port_unification", BOOL, "false",
-           "Whether the client port takes plain and TLS alike."),
+           "Whether the client port takes plain and TLS alike.",
+        status=WAITING, reason=NO_TLS_YET),
     Option("client.certReload", "client_cert_reload", BOOL, "false",
-           "Whether changed certificate files are loaded while running, for clients."),
+           "Whether changed certificate files are loaded while running, for clients.",
+        status=WAITING, reason=NO_TLS_YET),
     Option("ssl.authProvider", "ssl_auth_provider", TEXT, "x509",
-           "Scheme that authenticates clients with certificates."),
+           "Scheme that authenticates clients with certificates.",
+        status=WAITING, reason=NO_TLS_YET),
     _ignored("ssl.sslProvider", TEXT, None, "Java's or OpenSSL's TLS.", "TLS is Python's, that is OpenSSL's"),
     _ignored("fips-mode", BOOL, "true", "Leave certificate checks to Java's own classes.",
              "they are left to OpenSSL in any case"),
@@ -823,28 +868,39 @@ TLS = (
 ADMIN = (
     Option(
         "zabra.versionText", "version_text", TEXT, "",
-        "What `srvr` and its like give as the version, for clients that insist on one: a version (`3.5.6`) or a "
-        "whole text (`3.5.6-abc, built on 10/08/2019 20:18 GMT`). Before 3.6, latencies are integers.",
+        "What `srvr` and its like give as the version, for clients that insist on one: a version (`3.5.6`) or "
+        "a whole text (`3.5.6-abc, built on 10/08/2019 20:18 GMT`). Before 3.6, latencies are integers.",
     ),
-    Option("admin.enableServer", "admin_enable_server", BOOL, "true", "Whether the admin server runs."),
-    Option("admin.serverAddress", "admin_server_address", HOST, "0.0.0.0", "Address it binds to."),
-    Option("admin.serverPort", "admin_server_port", PORT, "8080", "Its port."),
-    Option("admin.commandURL", "admin_command_url", PATH, "/commands", "Path under which its commands are."),
+    Option("admin.enableServer", "admin_enable_server", BOOL, "true", "Whether the admin server runs.",
+        status=WAITING, reason=NO_ADMIN_YET, harmless="false"),
+    Option("admin.serverAddress", "admin_server_address", HOST, "0.0.0.0", "Address it binds to.",
+        status=WAITING, reason=NO_ADMIN_YET),
+    Option("admin.serverPort", "admin_server_port", PORT, "8080", "Its port.",
+        status=WAITING, reason=NO_ADMIN_YET),
+    Option("admin.commandURL", "admin_command_url", PATH, "/commands", "Path under which its commands are.",
+        status=WAITING, reason=NO_ADMIN_YET),
     Option("admin.idleTimeout", "admin_idle_timeout_ms", INT, "30000", "Time an idle connection stays open.",
-           unit="ms"),
+           unit="ms",
+        status=WAITING, reason=NO_ADMIN_YET),
     _ignored("admin.httpVersion", Choice({"10": "10", "11": "11"}), "11", "HTTP version.",
              "HTTP/1.1 is spoken"),
     Option("admin.snapshot.enabled", "admin_snapshot_enabled", BOOL, "true",
-           "Whether its snapshot command works."),
+           "Whether its snapshot command works.",
+        status=WAITING, reason=NO_ADMIN_YET),
     Option("admin.restore.enabled", "admin_restore_enabled", BOOL, "true",
-           "Whether its restore command works."),
+           "Whether its restore command works.",
+        status=WAITING, reason=NO_ADMIN_YET),
     Option("admin.rateLimiterIntervalInMS", "admin_rate_limiter_interval_ms", COUNT, "300000",
-           "Time between two snapshots, and two restores, at least.", unit="ms"),
+           "Time between two snapshots, and two restores, at least.", unit="ms",
+        status=WAITING, reason=NO_ADMIN_YET),
     Option("admin.portUnification", "admin_port_unification", BOOL, "false",
-           "Whether its port takes plain and TLS alike."),
-    Option("admin.forceHttps", "admin_force_https", BOOL, "false", "Whether its port takes TLS only."),
+           "Whether its port takes plain and TLS alike.",
+        status=WAITING, reason=NO_ADMIN_YET),
+    Option("admin.forceHttps", "admin_force_https", BOOL, "false", "Whether its port takes TLS only.",
+        status=WAITING, reason=NO_ADMIN_YET),
     Option("admin.needClientAuth", "admin_need_client_auth", BOOL, "false",
-           "Whether its clients need a certificate."),
+           "Whether its clients need a certificate.",
+        status=WAITING, reason=NO_ADMIN_YET),
     Option(
         "metricsProvider.className", "metrics_provider",
         Choice(
@@ -859,10 +915,13 @@ ADMIN = (
             otherwise="Java classes cannot be loaded here",
         ),
         "default", "Who shows metrics; `prometheus` opens a port of its own for them.",
+        status=WAITING, reason=NO_EXPORTER_YET,
     ),
     Option("metricsProvider.httpHost", "metrics_http_host", HOST, "0.0.0.0",
-           "Address of the Prometheus port."),
-    Option("metricsProvider.httpPort", "metrics_http_port", PORT, "7000", "The Prometheus port."),
+           "Address of the Prometheus port.",
+        status=WAITING, reason=NO_EXPORTER_YET),
+    Option("metricsProvider.httpPort", "metrics_http_port", PORT, "7000", "The Prometheus port.",
+        status=WAITING, reason=NO_EXPORTER_YET),
     _refused("metricsProvider.httpsPort", Integer(-1, 65535), "-1", "The Prometheus port with TLS.",
              "metrics are served without TLS; the admin server has them at /metrics, with TLS if it has TLS"),
     _ignored("metricsProvider.exportJvmInfo", BOOL, "true", "Show the JVM's metrics too.", NO_JVM),

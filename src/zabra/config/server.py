@@ -77,8 +77,6 @@ class ServerConfig:
     local_sessions_upgrading_enabled: bool
     quorum_listen_on_all_ips: bool
     multi_address_enabled: bool
-    multi_address_reachability_check_enabled: bool
-    multi_address_reachability_check_timeout_ms: int
     oracle_path: str
 
     # Log and snapshots
@@ -110,7 +108,6 @@ class ServerConfig:
     follower_nodelay: bool
     max_concurrent_snap_syncs: int
     max_concurrent_diff_syncs: int
-    max_time_to_wait_for_epoch_ms: int
     leader_connect_delay_during_retry_ms: int
     election_connect_timeout_ms: int
     quorum_connection_timeout_ms: int
@@ -122,7 +119,6 @@ class ServerConfig:
     observer_reconnect_delay_ms: int
     observer_election_delay_ms: int
     observer_master_size_limit: int
-    skip_learner_request_to_next_processor: bool
     read_only_mode_enabled: bool
 
     # Limits and throttles
@@ -155,8 +151,6 @@ class ServerConfig:
     container_max_per_minute: int
     container_max_never_used_interval_ms: int
     sessionless_connection_timeout_ms: int
-    message_tracker_enabled: bool
-    message_tracker_buffer_size: int
     outstanding_tls_handshake_limit: int
 
     # Access

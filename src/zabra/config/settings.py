@@ -1,6 +1,6 @@
 """Settings: what each source said about each key, where, and the errors and warnings gathered on the way."""
 
-from zabra.config.options import HONOURED, OPTIONS, Option
+from zabra.config.options import FILLING, OPTIONS, Option
 from zabra.config.server import ConfigProblem, ConfigWarning
 
 
@@ -71,7 +71,7 @@ class Settings:
         values: dict[str, object] = {}
         for option in OPTIONS:
             if (
-                option.status != HONOURED
+                option.status not in FILLING
                 or option.prefix
                 or option.field in values
                 or option.field == "ensemble"
