@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.badinput import crowds
-from tests.badinput.__main__ import EXPECTED, compare, play_cases, server_under_test
+from tests.badinput.__main__ import (
+    BAD_INPUT_CONFIG,
+    BAD_INPUT_PROPERTIES,
+    EXPECTED,
+    compare,
+    play_cases,
+    server_under_test,
+)
 from tests.badinput.cases import table
 from tests.badinput.deviations import DEVIATIONS
-from tests.differential.servers import NamedServer
+from tests.differential.servers import NamedServer, start_ensemble
 
 RECORDED = json.loads(EXPECTED.read_text())["cases"]
 
@@ -44,6 +52,17 @@ def test_bad_inputs_are_answered_as_apache_does(server: NamedServer) -> None:
     differences, deviations = compare(outcomes, RECORDED, on_apache=False)
     assert differences == []
     assert deviations == len(DEVIATIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["leader", "follower", "observer"])
+def test_every_member_of_an_ensemble_answers_alike(place: str, tmp_path: Path) -> None:
+    ensemble, address = start_ensemble("zabra", tmp_path, place, BAD_INPUT_PROPERTIES, BAD_INPUT_CONFIG)
+    try:
+        outcomes = play_cases(address, on_apache=False)
+    finally:
+        ensemble.stop()
+    assert compare(outcomes, RECORDED, on_apache=False)[0] == []
 
 
 @pytest.mark.slow

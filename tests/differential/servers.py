@@ -104,7 +104,13 @@ def start_pair(names: str, folder: Path) -> list[NamedServer]:
     return servers
 
 
-def start_ensemble(name: str, folder: Path, place: str) -> tuple[Ensemble, tuple[str, int]]:
+def start_ensemble(
+    name: str,
+    folder: Path,
+    place: str,
+    properties: Mapping[str, str] = PROPERTIES,
+    cfg: Mapping[str, ConfigValue] = CONFIG,
+) -> tuple[Ensemble, Address]:
     """Starts three voters and an observer; also (host, port) of the member at ``place``.
 
     ``name`` is "apache", "zabra", or one of them for each of the four members, as "apache+zabra+zabra+zabra".
@@ -112,7 +118,7 @@ def start_ensemble(name: str, folder: Path, place: str) -> tuple[Ensemble, tuple
     kinds = name.split("+") if "+" in name else [name] * (VOTERS + 1)
 
     def member(sid: int, own: dict[str, ConfigValue], home: Path) -> ServerProcess:
-        return MAKERS[kinds[sid - 1]](home, int(own["clientPort"]), PROPERTIES, {**CONFIG, **own})
+        return MAKERS[kinds[sid - 1]](home, int(own["clientPort"]), properties, {**own, **cfg})
 
     ports = free_ports(4 * (VOTERS + 1), 22600, 22999)
     ensemble = Ensemble(member, VOTERS, 1, folder, ports=ports, cfg={"standaloneEnabled": "false"})
