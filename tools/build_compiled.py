@@ -168,6 +168,16 @@ def compile_tree(tree: Path, sources: Sequence[Path], opt_level: str, multi_file
     shutil.rmtree(tree / "build", ignore_errors=True)
 
 
+def built(root: Path = ROOT) -> Path | None:
+    """The folder with the compiled package if it has been made, brought up to date; None if it has not."""
+    opt_level = str(settings(root)["opt_level"])
+    tree = root / CACHE / fingerprint(root, compiled_sources(root), opt_level, True)
+    if not tree.exists():
+        return None
+    synchronise(root, tree)
+    return tree
+
+
 def build(
     root: Path = ROOT, *, opt_level: str | None = None, multi_file: bool = True, force: bool = False
 ) -> Path:
