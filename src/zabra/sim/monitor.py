@@ -14,7 +14,7 @@ import traceback
 from bisect import bisect_right
 from typing import Final
 
-from zabra.proto.txn import TxnEntry, decode_header, decode_txn
+from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.server.ready import (
     DISK_ACCEPTED_EPOCH,
     DISK_APPEND,
@@ -118,10 +118,7 @@ class ClusterMonitor:
             self._extend(entry)
 
     def _find_in_logs(self, process: Process, head: int, until: int) -> list[TxnEntry]:
-        """Looks in the server's own log; where a SNAP has replaced that, in everybody else's.
-
-        Whether the right txns were found is then for the digests to say.
-        """
+        """Looks in the server's own log; where a SNAP has replaced that, in everybody else's."""
         others = [machine for machine in self.machines.values() if machine is not process.machine]
         for machine in [process.machine, *others]:
             store = open_store(machine.disk, machine.disk)
@@ -129,8 +126,9 @@ class ClusterMonitor:
                 found = [raw for zxid, raw in store.log.read_from(head + 1, until) if head < zxid <= until]
             except StorageError:
                 continue
-            if found and decode_header(found[-1]).zxid == until:
-                return [decode_txn(raw) for raw in found]
+            entries = [decode_txn(raw) for raw in found]
+            if entries and entries[-1].header.zxid == until:
+                return entries
         return []
 
     def _position(self, process: Process) -> int:
@@ -179,6 +177,7 @@ class ClusterMonitor:
         if not serves:
             process.notes["position"] = -1
             process.notes["checked"] = -1
+            process.notes["before"] = zxid
             return
         if process.notes.get("checked", -1) == zxid:
             return
@@ -186,7 +185,10 @@ class ClusterMonitor:
         if zxid > self.head() and zxid & COUNTER_MASK:
             self._catch_up(process, zxid)
         elif zxid > self.head():
-            self._catch_up(process, zxid - 1)
+            # A new leader stands at the start of its epoch; its history ends where it stood before.
+            before: int = process.notes.get("before", 0)
+            if before > self.head():
+                self._catch_up(process, before)
         if self._position(process) < 0:
             process.notes["position"] = zxid
             if server.role.name() in ("follower", "observer"):
