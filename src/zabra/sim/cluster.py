@@ -23,10 +23,20 @@ ELECTION_PORT = 3888
 OBSERVER_MASTER_PORT = 2191
 
 
+# Observers under the leader; under followers (upstream's observer masters); under each other, two under each;
+# the same, and in nobody's configuration.
+RELAYS_NONE = 0
+RELAYS_FOLLOWERS = 1
+RELAYS_TREE = 2
+RELAYS_UNLISTED = 3
+RELAYS_WORDS = ("", "observer-masters", "relay-tree", "unlisted-relay-tree")
+
+
 class Shape:
     """Who there is: sids of voters and observers, groups and weights of a hierarchical quorum.
 
-    ``spares`` are machines outside the first configuration, for reconfigurations to add.
+    ``spares`` are machines outside the first configuration, for reconfigurations to add.  ``relays``: how
+    observers find the leader (``RELAYS_*``).
     """
 
     def __init__(
@@ -36,14 +46,14 @@ class Shape:
         groups: dict[int, list[int]] | None = None,
         weights: dict[int, int] | None = None,
         spares: list[int] | None = None,
-        observer_masters: bool = False,
+        relays: int = 0,
     ) -> None:
         self.voters = voters
         self.observers = observers or []
         self.groups = groups or {}
         self.weights = weights or {}
         self.spares = spares or []
-        self.observer_masters = observer_masters
+        self.relays = relays
 
     def sids(self) -> list[int]:
         """Every machine."""
@@ -61,7 +71,7 @@ class Shape:
                 text += f" {name}={','.join(map(str, sids))}"
         if self.groups:
             text += " groups=" + "|".join(":".join(map(str, group)) for group in self.groups.values())
-        return text + (" observer-masters" if self.observer_masters else "")
+        return text + f" {RELAYS_WORDS[self.relays]}".rstrip()
 
 
 def server_line(sid: int, observer: bool) -> QuorumServer:
@@ -73,7 +83,8 @@ def server_line(sid: int, observer: bool) -> QuorumServer:
 def ensemble_of(shape: Shape) -> EnsembleConfig:
     """The first configuration."""
     servers = {sid: server_line(sid, False) for sid in shape.voters}
-    servers |= {sid: server_line(sid, True) for sid in shape.observers}
+    if shape.relays != RELAYS_UNLISTED:
+        servers |= {sid: server_line(sid, True) for sid in shape.observers}
     return EnsembleConfig(servers, 0, dict(shape.groups), dict(shape.weights))
 
 
@@ -102,11 +113,26 @@ class Cluster:
     def _machine(self, sid: int) -> Machine:
         settings = copy_settings(self.settings, sid)
         settings.is_observer = sid in self.shape.observers
+        if self.shape.relays:
+            self._set_relays(sid, settings)
         providers = Providers(default_providers("SHA1", self._super_digest))
         plan = ServerPlan(settings, self.ensemble, providers)
         plan.ports[CLIENT_PORT] = PORT_CLIENT
         prng = self.prng.split(f"machine {sid}")
         return Machine(sid, self.scheduler, self.network, prng, self.monitor, plan, self.host_of, self.say)
+
+    def _set_relays(self, sid: int, settings: Settings) -> None:
+        """Whom this server may stand under, and that it takes observers itself."""
+        shape = self.shape
+        settings.observer_master_port = OBSERVER_MASTER_PORT
+        if shape.relays == RELAYS_FOLLOWERS or sid not in shape.observers:
+            return
+        if shape.relays == RELAYS_UNLISTED:
+            settings.is_self_registered = True
+            settings.claims_session_ids = True
+        place = shape.observers.index(sid)
+        masters = shape.voters if place == 0 else [shape.observers[(place - 1) // 2], *shape.voters]
+        settings.observer_masters = [(host_address(one), OBSERVER_MASTER_PORT) for one in masters]
 
     def host_of(self, address: str) -> int:
         """The host behind an address."""

@@ -7,7 +7,7 @@ and how a fault kind or a shape is studied on its own.
 from typing import Final
 
 from zabra.server.settings import Settings
-from zabra.sim.cluster import Shape
+from zabra.sim.cluster import RELAYS_FOLLOWERS, RELAYS_NONE, RELAYS_TREE, RELAYS_UNLISTED, Shape
 from zabra.sim.faults import KINDS
 from zabra.sim.prng import Prng
 from zabra.sim.workload import Appetite, draw_appetite
@@ -24,6 +24,7 @@ _SHAPES: Final = (
     (1, 0, 5),
     (7, 0, 1),
 )
+_RELAYS: Final = (RELAYS_NONE, RELAYS_NONE, RELAYS_FOLLOWERS, RELAYS_TREE, RELAYS_UNLISTED)
 # The span of the fault kinds that are switched on in one run.
 _MIN_KINDS: Final = 5
 # Per kind: how likely it is switched on.
@@ -38,6 +39,7 @@ class Options:
         self.voters = 3
         self.observers = 2
         self.groups = False
+        self.relays = 0
         self.seconds = 60
         self.clients = 6
         self.think_ms = 100
@@ -67,7 +69,7 @@ class Options:
         if self.groups and self.voters >= 5:
             groups = {1: voters[:2], 2: voters[2:4], 3: voters[4:]}
         weights = dict.fromkeys(voters, 1) if groups else {}
-        return Shape(voters, observers, groups, weights)
+        return Shape(voters, observers, groups, weights, relays=self.relays if observers else RELAYS_NONE)
 
     def settings(self) -> Settings:
         """What every server is told."""
@@ -146,6 +148,7 @@ def draw_options(seed: int) -> Options:
     out.fsync_us = int(prng.log_between(50, 20_000))
     out.fault_gap_ms = int(prng.log_between(600, 4_000))
     out.faults = _draw_faults(prng.split("faults"), out)
+    out.relays = prng.split("relays").pick(_RELAYS)
     return out
 
 

@@ -12,6 +12,7 @@ from zabra.client import calls
 from zabra.client.calls import Call
 from zabra.client.connection import WatchFired
 from zabra.proto import codes
+from zabra.server.session_claim import FIRST_BYTE
 from zabra.sim import histories
 from zabra.sim.checkers import HistoryChecker, Judgement
 from zabra.sim.client import SimClient
@@ -196,25 +197,56 @@ class Run:
                 break
         if self.report.failed:
             return
+        claims = self._claims()
         for process in cluster.processes():
-            sessions = len(process.server.tree.sessions)
+            sessions = len([one for one in process.server.tree.sessions if one not in claims])
             if sessions:
                 self.report.judgement.complain("expiry", f"server {process.sid} keeps {sessions} sessions")
 
     def _is_quiet(self) -> bool:
         """No sessions, and everybody at the head."""
         head = self.monitor.head()
+        claims = self._claims()
         for process in self.cluster.processes():
             tree = process.server.tree
-            if tree.sessions or tree.last_processed_zxid < head or not process.server.role.serves():
+            if any(one not in claims for one in tree.sessions):
+                return False
+            if tree.last_processed_zxid < head or not process.server.role.serves():
                 return False
         return True
+
+    def _claims(self) -> dict[int, int]:
+        """The sessions by which observers that nobody lists hold their session ids, and whose they are."""
+        found: dict[int, int] = {}
+        for process in self.cluster.processes():
+            peer = process.server.peer
+            if peer is None or not peer.claim.is_held():
+                continue
+            first_id = int(peer.claim.first_id)
+            if first_id in found:
+                text = f"servers {process.sid} and {found[first_id]} have the same session ids"
+                self.report.judgement.complain("claim", text)
+            found[first_id] = process.sid
+        return found
+
+    def _check_session_ids(self) -> None:
+        """No id of a claimed range is given out twice."""
+        seen: dict[int, None] = {}
+        for entry in self.monitor.chain:
+            header = entry.header
+            # What claims a range has a cxid, and may come too late.
+            if header.type != codes.OP_CREATE_SESSION or header.cxid != 0:
+                continue
+            if header.client_id in seen and header.client_id >> 56 >= FIRST_BYTE:
+                self.report.judgement.complain("claim", f"session {header.client_id:x} is made twice")
+            seen[header.client_id] = None
 
     # Verdict.
 
     def _judge(self) -> None:
         judgement = self.report.judgement
         chain = self.monitor.chain
+        self._check_session_ids()
         checker = HistoryChecker(chain, self.cluster.history, extended_types=True)
         checker.judgement = judgement
         checker.check()
