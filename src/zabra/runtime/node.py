@@ -173,6 +173,10 @@ class Node:
         """A connection was accepted, or a dial has succeeded."""
         transport = port.transport
         assert transport is not None
+        if self.ended:
+            # It was accepted while the door was being closed.
+            transport.abort()
+            return
         port.conn_id = self._next_conn_id
         self._next_conn_id += 1
         self.ports[port.conn_id] = port

@@ -97,7 +97,7 @@ class DoorNode(Node):
     def port_opened(self, port: Port) -> None:
         """As in Node; remembers whom this server has reached."""
         super().port_opened(port)
-        if port.dial_id != 0 and port.transport is not None:
+        if port.dial_id != 0 and port.conn_id in self.ports and port.transport is not None:
             peer = port.transport.get_extra_info("peername")
             sid = self.doors.places.get(peer[1]) if peer else None
             if sid is not None:

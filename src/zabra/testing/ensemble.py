@@ -130,6 +130,9 @@ class AsyncEnsemble:
         """Stops everybody; the temporary folder goes."""
         running = [member.sid for member in self.members.values() if member.running is not None]
         await asyncio.gather(*[self.stop(sid) for sid in running])
+        # Connections that are being closed are, once the loop has come round.
+        for _ in range(3):
+            await asyncio.sleep(0)
         give_back(self._ports)
         self._ports = []
         if self._given_folder is None and self._folder != Path():
