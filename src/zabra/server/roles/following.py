@@ -7,10 +7,10 @@ from mypy_extensions import i64
 from zabra.proto import codes
 from zabra.proto.packets import decode_activate, describe_packet
 from zabra.proto.records import QuorumPacket
-from zabra.proto.txn import TxnEntry, decode_txn
+from zabra.proto.txn import TxnEntry
 from zabra.server.host import Host
 from zabra.server.peer import Peer
-from zabra.server.roles.learning import NO_RECONFIG, Learning
+from zabra.server.roles.learning import NO_RECONFIG, Learning, entry_of
 from zabra.server.serving import Serving
 from zabra.zab.zxid import follows
 
@@ -67,7 +67,7 @@ class Following(Learning):
             if data is None:
                 self.end(f"a proposal without a txn: {describe_packet(p)}")
             else:
-                self.propose(decode_txn(data))
+                self.propose(entry_of(p.zxid, data))
         elif kind == codes.PACKET_COMMIT:
             self.commit(p.zxid)
         elif kind == codes.PACKET_COMMIT_AND_ACTIVATE:

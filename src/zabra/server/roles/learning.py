@@ -69,6 +69,14 @@ NO_RECONFIG: Final = -0x8000000000000000
 SNAPSHOT_END_MARK: Final = "BenWasHere"
 
 
+def entry_of(zxid: i64, raw: bytes) -> TxnEntry:
+    """The txn in a packet of ``zxid``.  Raises JuteError where it is none, or another one."""
+    entry = decode_txn(raw)
+    if entry.header.zxid != zxid:
+        raise JuteError(f"the txn 0x{entry.header.zxid:x} in a packet of 0x{zxid:x}")
+    return entry
+
+
 class SyncDurable(Durable):
     """The disk has everything that the ack of NEWLEADER promises."""
 
@@ -364,10 +372,13 @@ class Learning(Role, RelayBase):
 
     def carry_out(self, commands: list[SyncCommand]) -> None:
         """Does what LearnerSync says; durable things are queued, and reported together by the epoch's."""
-        for command in commands:
-            if self.state == LOST:
-                return
-            self.carry_out_one(command)
+        try:
+            for command in commands:
+                if self.state == LOST:
+                    return
+                self.carry_out_one(command)
+        except JuteError as error:
+            self.end(f"the leader sent what cannot be read: {error}")
 
     def carry_out_one(self, command: SyncCommand) -> None:
         """One command."""
@@ -378,7 +389,7 @@ class Learning(Role, RelayBase):
             self.truncate(command.zxid)
         elif kind == sync.PERSIST:
             for txn in command.txns:
-                entry = decode_txn(txn.raw)
+                entry = entry_of(txn.zxid, txn.raw)
                 self.log(entry)
                 self.logged_in_sync.append(entry)
         elif kind == sync.SAVE_SNAPSHOT:
@@ -395,7 +406,7 @@ class Learning(Role, RelayBase):
             self.peer.save_current_epoch(command.zxid, SyncDurable(self))
         elif kind == sync.APPLY:
             for txn in command.txns:
-                self.apply(decode_txn(txn.raw))
+                self.apply(entry_of(txn.zxid, txn.raw))
             self.logged_in_sync = []
         elif kind == sync.ACK:
             self.send(codes.PACKET_ACK, command.zxid, None)
@@ -532,12 +543,15 @@ class Learning(Role, RelayBase):
             self.host.append(entry)
 
     def apply(self, entry: TxnEntry) -> None:
-        """A committed txn takes effect before anybody is served."""
+        """A txn of the leader's history takes effect before anybody is served.
+
+        Publishers do not hear of it here: before UPTODATE the leader itself may not have a quorum, and what
+        it had logged and nobody else may still be lost with it.  They read it from the log afterwards.
+        """
         host = self.host
         if entry.header.zxid > host.tree.last_processed_zxid:
             host.tree.process_txn(entry.header, entry.record)
             host.committed_log.add(entry)
-            host.out.informs.append(entry)
 
     def synchronised(self) -> None:
         """UPTODATE: serve, and take the rest of the proposals like any other."""
@@ -558,7 +572,7 @@ class Learning(Role, RelayBase):
         self.begin_relaying(sync_now.new_leader_zxid)
         committed = sync_now.pending[: sync_now.commits]
         for txn in sync_now.pending:
-            self.propose(decode_txn(txn.raw))
+            self.propose(entry_of(txn.zxid, txn.raw))
         for txn in committed:
             self.commit(txn.zxid)
 

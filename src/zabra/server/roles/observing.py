@@ -12,13 +12,13 @@ from zabra.jute.primitives import Writer
 from zabra.proto import codes
 from zabra.proto.packets import decode_inform_and_activate, describe_packet, encode_packet, request_packet
 from zabra.proto.records import QuorumPacket
-from zabra.proto.txn import TxnEntry, decode_txn
+from zabra.proto.txn import TxnEntry
 from zabra.server.host import Host
 from zabra.server.lag import PROBE_SESSION, Lag, decode_lag, encode_lag
 from zabra.server.masters import NOBODY, Master
 from zabra.server.peer import Peer
 from zabra.server.ready import PORT_QUORUM
-from zabra.server.roles.learning import BROADCAST, CONNECTING, NO_RECONFIG, Learning, PendingSync
+from zabra.server.roles.learning import BROADCAST, CONNECTING, NO_RECONFIG, Learning, PendingSync, entry_of
 from zabra.server.serving import Serving
 from zabra.server.views import RoleView
 from zabra.zab.zxid import follows
@@ -212,11 +212,12 @@ class Observing(Learning):
             if data is None:
                 self.end(f"INFORM without a txn: {describe_packet(p)}")
             else:
-                self.inform(decode_txn(data), NO_RECONFIG)
+                self.inform(entry_of(p.zxid, data), NO_RECONFIG)
         elif kind == codes.PACKET_INFORM_AND_ACTIVATE:
             leader, raw = decode_inform_and_activate(p.data)
+            entry = entry_of(p.zxid, raw)
             moves = self.peer.activate(raw, leader)
-            self.inform(decode_txn(raw), leader)
+            self.inform(entry, leader)
             if moves:
                 self.move()
         elif kind == codes.PACKET_PROPOSAL or kind == codes.PACKET_COMMIT:
@@ -228,7 +229,7 @@ class Observing(Learning):
         """A committed txn: applied at once; the own log follows in its own time."""
         zxid = entry.header.zxid
         last = self.host.tree.last_processed_zxid
-        if not follows(last, zxid) and last & 0xFFFFFFFF != 0:
+        if zxid <= last or (not follows(last, zxid) and last & 0xFFFFFFFF != 0):
             self.end(f"INFORM 0x{zxid:x} does not follow 0x{last:x}")
             return
         host = self.host
