@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -183,3 +184,24 @@ def test_a_leader_that_leaves_names_one_of_the_other_kind(changing: Changing, fi
     assert removed.exists("/b") is not None
     removed.stop()
     removed.close()
+
+
+def test_apaches_own_client_drives_it(changing: Changing) -> None:
+    changing.make([(1, ZABRA), (2, ZABRA), (3, ZABRA)])
+    changing.start(1, 2, 3)
+    leader = changing.wait_leader(1, 2, 3)
+    others = [sid for sid in (1, 2, 3) if sid != leader]
+    hosts = changing.members[leader].address
+    removed = zkcli(hosts, "reconfig", "-remove", str(others[0]))
+    assert "Committed new configuration" in removed
+    assert voters_in(removed) == {leader, others[1]}
+    assert voters_in(zkcli(hosts, "config")) == {leader, others[1]}
+    line = f"server.{others[0]}={changing.lines[others[0]]}"
+    assert voters_in(zkcli(hosts, "reconfig", "-add", line)) == {1, 2, 3}
+
+
+def zkcli(hosts: str, *command: str) -> str:
+    """What Apache's command-line client prints."""
+    argv = apache.zkcli_command("3.9", hosts, *command)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
