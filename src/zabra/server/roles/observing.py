@@ -72,7 +72,9 @@ class Observing(Learning):
             return
         host = self.host
         if self.dial_id != 0:
-            host.wake_by(self.connect_deadline_ms)
+            # Its end wakes this server; a deadline that has passed meanwhile must not, again and again.
+            if now < self.connect_deadline_ms:
+                host.wake_by(self.connect_deadline_ms)
         elif now < self.retry_at_ms:
             host.wake_by(self.retry_at_ms)
         elif self.round:
