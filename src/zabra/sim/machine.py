@@ -381,6 +381,9 @@ class Process:
         self.ends: dict[int, End] = {}
         self.ports: dict[int, int] = dict(machine.plan.ports)
         self.turns = 0
+        # Turns in a row for which nothing had happened, and since when.
+        self.idle_turns = 0
+        self.idle_since_us = 0
         self.wake_us = 0
         self._inbox: list[tuple[int, Any, Any]] = []
         self._next_conn_id = FIRST_CONNECTION_ID
@@ -479,6 +482,12 @@ class Process:
         inbox = self._inbox
         self._inbox = []
         self.turns += 1
+        if inbox:
+            self.idle_turns = 0
+        else:
+            if self.idle_turns == 0:
+                self.idle_since_us = now
+            self.idle_turns += 1
         self._busy_until_us = now + (_TURN_US + _ITEM_US * len(inbox)) * machine.slowness
         try:
             server.begin_turn(machine.clock.monotonic_ms(now), machine.clock.wall_ms(now))

@@ -30,6 +30,10 @@ from zabra.sim.machine import Machine, Process
 from zabra.storage.errors import StorageError
 
 COUNTER_MASK: Final = 0xFFFFFFFF
+# So many turns without input ...
+IDLE_TURNS_MAX: Final = 300
+# ... are spinning when they come faster than this on average (us).
+LEAST_IDLE_US: Final = 300
 # The digest of a tree without txns.
 EMPTY_DIGEST: Final = 0x51C6D660
 _MASK_64: Final = (1 << 64) - 1
@@ -169,11 +173,13 @@ class ClusterMonitor:
         process.notes["position"] = zxid
 
     def turned(self, process: Process) -> None:
-        """Digests and leadership of servers that serve."""
+        """Digests and leadership of servers that serve; no server spins."""
         server = process.server
         self._now_us = process.machine.scheduler.now_us
         zxid = server.tree.last_processed_zxid
         serves = server.role.serves()
+        if process.idle_turns > IDLE_TURNS_MAX:
+            self._check_spinning(process)
         if not serves:
             process.notes["position"] = -1
             process.notes["checked"] = -1
@@ -195,6 +201,17 @@ class ClusterMonitor:
                 self.judgement.count("syncs")
         self._check_digest(process, zxid)
         self._check_leadership(process)
+
+    def _check_spinning(self, process: Process) -> None:
+        """A server that wants its next turn at once, over and over, with nothing to do, burns a core."""
+        took_us = self._now_us - process.idle_since_us
+        if took_us < process.idle_turns * LEAST_IDLE_US:
+            self.judgement.complain(
+                "spinning",
+                f"server {process.sid}, {process.server.role.name()}, takes {process.idle_turns} turns "
+                f"in {took_us} us without input",
+            )
+        process.idle_turns = 0
 
     def _check_digest(self, process: Process, zxid: int) -> None:
         tree = process.server.tree
