@@ -54,7 +54,8 @@ def settings_of(config: ServerConfig) -> Settings:
     settings.enforce_quota = config.enforce_quota
     settings.extended_types_enabled = config.extended_types_enabled
     settings.close_session_txn_enabled = config.close_session_txn_enabled
-    settings.local_sessions_enabled = config.local_sessions_enabled
+    # As upstream: a server on its own keeps every session as an ensemble would.
+    settings.local_sessions_enabled = config.local_sessions_enabled and config.ensemble is not None
     settings.local_sessions_upgrading_enabled = config.local_sessions_upgrading_enabled
     settings.reconfig_enabled = config.reconfig_enabled
     settings.standalone_enabled = config.standalone_enabled
