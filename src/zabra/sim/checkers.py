@@ -294,7 +294,7 @@ class HistoryChecker:
         last: dict[int, int] = {}
         for txn in self.chain:
             header = txn.header
-            if header.cxid == 0 or not has_effect(txn):
+            if header.cxid == 0 or not has_effect(txn) or is_claim(txn):
                 continue
             if header.cxid <= last.get(header.client_id, 0):
                 self.judgement.complain(
