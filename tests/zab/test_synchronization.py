@@ -417,6 +417,10 @@ REFUSALS = [
     ("gap", [packet(13, "4:9"), proposal("4:9")], "does not follow"),
     ("duplicate", [packet(13, "4:9"), proposal("4:7")], "does not follow"),
     ("gap within", [packet(13, "4:9"), proposal("4:8"), proposal("4:10")], "does not follow"),
+    ("gap into the next epoch", [packet(13, "5:3"), proposal("5:2")], "does not follow"),
+    ("a cut below all", [packet(14, "-1:0")], "no such zxid"),
+    ("a cut beyond the end", [packet(14, "4:9")], "behind the last txn"),
+    ("a snapshot below all", [packet(15, "-1:0")], "no such zxid"),
     ("future epoch", [packet(13, "4:9"), proposal("6:1")], "after the leader's"),
     ("commit without proposal", [packet(13, "4:9"), commit("4:8")], "no proposal is pending"),
     (

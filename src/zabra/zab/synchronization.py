@@ -428,10 +428,14 @@ class LearnerSync:
         if p.type == codes.PACKET_DIFF:
             self.mode = SYNC_DIFF
             self._state = _NEWLEADER
+        elif p.zxid < 0:
+            return f"{describe_packet(p)}: no such zxid"
         elif p.type == codes.PACKET_SNAP:
             self.mode = SYNC_SNAP
             self._start_from(p.zxid)
             out.append(SyncCommand(LOAD_SNAPSHOT, p.zxid))
+        elif p.type == codes.PACKET_TRUNC and p.zxid > self.last_zxid:
+            return f"a cut at {hex_zxid(p.zxid)}, behind the last txn {hex_zxid(self.last_zxid)}"
         elif p.type == codes.PACKET_TRUNC:
             self.mode = SYNC_TRUNC
             self._start_from(p.zxid)
@@ -453,7 +457,7 @@ class LearnerSync:
             # Queued when the sync was decided; the snapshot was taken later and has it.
             return ""
         last = self.last_queued
-        if zxid != last + 1 and epoch_of(zxid) <= epoch_of(last):
+        if not follows(last, zxid):
             return f"proposal {hex_zxid(zxid)} does not follow {hex_zxid(last)}"
         if epoch_of(zxid) > epoch_of(self.new_leader_zxid):
             return f"proposal {hex_zxid(zxid)} of an epoch after the leader's"
