@@ -454,3 +454,33 @@ def test_ports_between_servers_move(who: str) -> None:
         give_back(ports)
 
     run(scenario)
+
+
+def test_what_was_proposed_counts_after_a_restart() -> None:
+    """A view may be in the log and nobody has said that it is committed: all agree on it, or on the old one."""
+
+    async def scenario() -> None:
+        async with ensemble_of(3) as ensemble, ensemble.client(timeout_ms=30_000) as admin:
+            line = ensemble.members[1].line.replace(":participant;", ":observer;")
+            version = view_of(ensemble, 1).version
+            asked = asyncio.create_task(admin.reconfig(joining=line))
+            await ensemble.wait(
+                "it is proposed",
+                lambda: any(peer_of(ensemble, sid).newest_config().version > version for sid in (1, 2, 3)),
+            )
+            for sid in (1, 2, 3):
+                await ensemble.kill(sid)
+            asked.cancel()
+            for sid in (1, 2, 3):
+                await ensemble.start(sid)
+            await ensemble.wait_ready()
+            view = view_of(ensemble, ensemble.leader)
+            assert view.voters() == ([1, 2, 3] if view.version == version else [2, 3])
+            await ensemble.wait(
+                "all have one view",
+                lambda: all(view_of(ensemble, sid).version == view.version for sid in (1, 2, 3)),
+            )
+            async with ensemble.client() as client:
+                await client.create("/afterwards", b"")
+
+    run(scenario)

@@ -75,15 +75,16 @@ def config_of_txn(raw: bytes) -> EnsembleConfig:
 
 
 def config_of_tree(tree: DataTree) -> EnsembleConfig | None:
-    """The view in the config node; None where there is none that can be read."""
+    """The view in the config node; None where there is none, or a super user has written over it."""
     node = tree.find(CONFIG_NODE)
-    if node is None or not node.data:
+    if node is None or not node.data or node.version != -1:
         return None
     try:
-        return EnsembleConfig.parse(node.data.decode("utf-8", "replace"))
+        config = EnsembleConfig.parse(node.data.decode("utf-8", "replace"))
     except EnsembleError:
-        # A super user may write anything there.
         return None
+    # What reconfigurations and servers write there bears the version as its zxid.
+    return config if config.version == node.mzxid else None
 
 
 class ConfigFiles:

@@ -239,7 +239,7 @@ class Relay(LearnerMaster):
         """NEWLEADER: behind everything the observer must have before it acks."""
         if not handler.new_leader_sent:
             handler.new_leader_sent = True
-            text = (self.peer.last_seen or self.peer.config).format().encode("utf-8")
+            text = self.peer.config.format().encode("utf-8")
             self.queue(handler, codes.PACKET_NEWLEADER, self.epoch_zxid, text)
 
     def acked(self, handler: LearnerHandler, zxid: i64) -> None:
