@@ -39,6 +39,7 @@ def settings_of(config: ServerConfig) -> Settings:
     settings.min_session_timeout_ms = config.min_session_timeout_ms
     settings.max_session_timeout_ms = config.max_session_timeout_ms
     settings.jute_max_buffer = config.jute_max_buffer
+    settings.jute_extra_size = config.jute_extra_size
     settings.max_connections = config.max_connections
     settings.max_connections_per_ip = config.max_client_connections_per_ip
     settings.global_outstanding_limit = config.global_outstanding_limit
@@ -68,7 +69,27 @@ def settings_of(config: ServerConfig) -> Settings:
     settings.connection_throttle_tokens = config.connection_throttle_tokens
     settings.connection_throttle_fill_time_ms = config.connection_throttle_fill_time_ms
     settings.connection_throttle_fill_count = config.connection_throttle_fill_count
+    set_throttles(settings, config)
+    settings.eager_acl_check = config.enable_eager_acl_check
+    settings.read_only_enabled = config.read_only_mode_enabled
     return settings
+
+
+def set_throttles(settings: Settings, config: ServerConfig) -> None:
+    """The rest of the throttles' settings."""
+    settings.connection_throttle_freeze_time_ms = config.connection_throttle_freeze_time_ms
+    settings.connection_throttle_drop_increase = config.connection_throttle_drop_increase
+    settings.connection_throttle_drop_decrease = config.connection_throttle_drop_decrease
+    settings.connection_throttle_decrease_ratio = config.connection_throttle_decrease_ratio
+    settings.connection_throttle_weight_enabled = config.connection_throttle_weight_enabled
+    settings.connection_throttle_global_session_weight = config.connection_throttle_global_session_weight
+    settings.connection_throttle_renew_session_weight = config.connection_throttle_renew_session_weight
+    settings.connection_throttle_local_session_weight = config.connection_throttle_local_session_weight
+    settings.request_throttle_max_requests = config.request_throttle_max_requests
+    settings.request_throttle_stall_time_ms = config.request_throttle_stall_time_ms
+    settings.request_throttle_drop_stale = config.request_throttle_drop_stale
+    settings.request_stale_connection_check = config.request_stale_connection_check
+    settings.request_stale_latency_check = config.request_stale_latency_check
 
 
 def plan_of(config: ServerConfig) -> Plan:

@@ -30,6 +30,7 @@ from zabra.server.roles.leading import Leading
 from zabra.server.roles.learning import Learning
 from zabra.server.roles.looking import Looking
 from zabra.server.roles.observing import Observing
+from zabra.server.roles.reading import Reading, grace_ms
 from zabra.server.roles.relaying import Relay
 from zabra.server.roles.role import Role
 from zabra.server.roles.standalone import Standalone
@@ -188,6 +189,7 @@ class Server(Host):
             else:
                 # A view that was heard of may give this server a vote, or take it away.
                 self.listen(peer.is_voter(peer.sid))
+                self.serve_reads(self.looking)
         if peer.abandoned:
             self.abandon(peer)
         learning = self.learning
@@ -200,6 +202,17 @@ class Server(Host):
         leading = self.leading
         if leading is not None and leading.lost:
             self.leave(leading, leading.lost, False)
+
+    def serve_reads(self, looking: Looking) -> None:
+        """Where the read-only mode is enabled: a server without a leader for long enough serves reads."""
+        if not self.settings.read_only_enabled or not looking.looking or self.serving.role is not looking:
+            return
+        since_ms = looking.began_ms + grace_ms(self.settings)
+        if self.now_ms < since_ms:
+            self.wake_by(since_ms)
+        else:
+            self.info(f"no leader found: serving reads, zxid 0x{self.tree.last_processed_zxid:x}")
+            self.serving.role = Reading(self.serving, looking)
 
     def abandon(self, peer: Peer) -> None:
         """Those that the election's outcome rests on look for another leader: no need to wait in vain."""
@@ -220,6 +233,9 @@ class Server(Host):
             self.metrics.election_time.add(self.now_ms - self.looking.began_ms)
         self.looking = None
         leader = outcome.vote.leader
+        if self.serving.role.is_read_only():
+            # Their sessions are nobody's from now on: clients come back for others.
+            self.serving.close_all()
         if outcome.state == LEADING:
             self.info(f"LEADING, zxid 0x{self.tree.last_processed_zxid:x}")
             leading = Leading(self, peer, self.serving)
@@ -474,6 +490,7 @@ class Server(Host):
 
     def ready(self) -> Ready:
         """Ends the turn: everything to be done now."""
+        self.serving.take_held()
         self.advance()
         self.role.end_turn()
         if self.role.tree_is_committed():
@@ -506,8 +523,10 @@ class Server(Host):
 
     def status(self, parts: i64 = NO_PARTS, limit: i64 = ENTRIES_MAX) -> ServerView:
         """A picture of the server, with the parts asked for (``views.PART_*``), ``limit`` entries in each."""
-        view = RoleView(self.role.name(), self.role.serves(), parts)
-        self.role.describe(view)
+        # What clients see: the role itself, unless reads are served while it looks for a leader.
+        role = self.serving.role
+        view = RoleView(role.name(), role.serves(), parts)
+        role.describe(view)
         return ServerView(self, self.serving, self.snapshotter, view, limit)
 
     def reset_stats(self) -> None:

@@ -13,6 +13,7 @@ from mypy_extensions import i64
 
 from zabra.jute.primitives import JuteError, Reader, Writer, hex64
 from zabra.processors.context import ReadContext
+from zabra.processors.eager_acl import eager_acl_error
 from zabra.processors.operation import (
     KIND_CONNECTION,
     KIND_INTERNAL,
@@ -39,6 +40,7 @@ from zabra.server.host import Host
 from zabra.server.local_sessions import LocalSessions
 from zabra.server.roles.role import Role
 from zabra.server.stats import ServerStats
+from zabra.server.throttle import ConnectionThrottle, Held, HeldRequests, LargeRequests
 from zabra.sessions.session_id import (
     PASSWORD_BYTES,
     first_session_id,
@@ -91,6 +93,12 @@ class Serving:
         self.outstanding_limit: i64 = host.settings.global_outstanding_limit
         self.enforce_auth: bool = host.settings.enforce_auth_enabled
         self.local: LocalSessions = LocalSessions(host)
+        self.eager_acl_check: bool = host.settings.eager_acl_check
+        self.throttle: ConnectionThrottle = ConnectionThrottle(host.settings, host.random, host.now_ms)
+        self.large: LargeRequests = LargeRequests(
+            host.settings.large_request_threshold, host.settings.large_request_max_bytes
+        )
+        self.held: HeldRequests = HeldRequests(host.settings)
 
     # --- connections --------------------------------------------------------------------------------------
 
@@ -127,8 +135,8 @@ class Serving:
             return
         conn.state = CONN_CLOSED
         conn.inbuf = b""
-        self.in_flight -= len(conn.queue)
-        conn.queue.clear()
+        while conn.queue:
+            self.dequeue(conn)
         conn_id: int = conn.conn_id
         del self.connections[conn_id]
         self.sessionless.pop(conn_id, None)
@@ -154,6 +162,7 @@ class Serving:
         for conn in list(self.connections.values()):
             self.close(conn)
         self.local.clear()
+        self.held.clear()
 
     def mark_dirty(self, conn: ClientConnection) -> None:
         """Puts the connection on the list of those with something to send."""
@@ -226,6 +235,11 @@ class Serving:
                 self.host.warn(f"frame of {size} bytes from {conn.peer_host}:{conn.peer_port}: closing")
                 self.close(conn)
                 return end
+            if not self.large.admits(size):
+                self.host.metrics.large_requests_rejected.add(1)
+                self.host.warn(f"too many large requests: closing {conn.peer_host}:{conn.peer_port}")
+                self.close(conn)
+                return end
             if end - pos - 4 < size:
                 break
             pos += 4
@@ -282,17 +296,25 @@ class Serving:
         timeout_ms = r.read_int()
         session_id = r.read_long()
         password = r.read_buffer()
+        takes_read_only = False
         if r.remaining() > 0:
-            r.read_bool()  # a client that would also accept a read-only server
+            takes_read_only = r.read_bool()
             conn.sends_read_only = True
         self.sessionless.pop(conn.conn_id, None)
         if not self.role.serves():
             host.metrics.cnxn_closed_without_zk_server_running.add(1)
             self.close(conn)
             return
+        if not self.throttle.admits(self.throttle.price(session_id == 0, self.local.enabled), host.now_ms):
+            host.metrics.connection_rejected.add(1)
+            self.close(conn)
+            return
+        self.stats.connection_drop_probability = self.throttle.drop_chance
+        host.metrics.connection_token_deficit.add(self.throttle.deficit())
         host.metrics.connection_request_count.add(1)
-        # No throttle of connections: no connect request ever lacks a token.
-        host.metrics.connection_token_deficit.add(0)
+        if self.role.is_read_only() and not self.may_be_read_only(conn, session_id, takes_read_only):
+            self.close(conn)
+            return
         if last_zxid_seen > host.tree.last_processed_zxid:
             host.info(
                 f"refusing {conn.peer_host}:{conn.peer_port}: it has seen zxid 0x{last_zxid_seen:x}, "
@@ -307,6 +329,19 @@ class Serving:
         else:
             self.resume_session(conn, session_id, password)
 
+    def may_be_read_only(self, conn: ClientConnection, session_id: int, takes_read_only: bool) -> bool:
+        """Whether a client may have its session on a server without a quorum: a new, local one."""
+        if not takes_read_only:
+            self.host.info(f"refusing {conn.peer_host}:{conn.peer_port}: it wants more than to read")
+            return False
+        if session_id in self.host.tree.sessions:
+            self.host.info(f"refusing session {hex64(session_id)}: it is the quorum's, which is not here")
+            return False
+        if session_id == 0 and not self.local.enabled:
+            self.host.info("refusing a new session: it would have to be local (localSessionsEnabled)")
+            return False
+        return True
+
     def create_session(self, conn: ClientConnection) -> None:
         """A new session: a txn like any write, answered when it is committed."""
         self.last_session_id = next_session_id(self.last_session_id)
@@ -319,6 +354,7 @@ class Serving:
         request = self.session_request(conn)
         conn.queue.append(request)
         self.in_flight += 1
+        self.large.begun(len(request.body))
         self.role.submit(request)
 
     def session_request(self, conn: ClientConnection) -> Request:
@@ -390,7 +426,7 @@ class Serving:
         out.write_long(conn.session_id if valid else 0)
         out.write_buffer(session_password(conn.session_id) if valid else NO_PASSWORD)
         if conn.sends_read_only:
-            out.write_bool(False)
+            out.write_bool(self.role.is_read_only())
         conn.end_reply(mark)
         self.stats.packets_sent += 1
         self.mark_dirty(conn)
@@ -433,6 +469,8 @@ class Serving:
             self.authenticate(conn, xid, r)
         elif op == codes.OP_SASL:
             self.answer_sasl(conn, xid, r)
+        elif self.held.must_wait(self.in_flight):
+            self.hold(conn, self.new_request(conn, xid, op, r.read_rest()))
         elif kind == KIND_READ or kind == KIND_CONNECTION:
             if conn.queue:
                 self.enqueue(conn, self.new_request(conn, xid, op, r.read_rest()))
@@ -445,9 +483,77 @@ class Serving:
             self.enqueue(conn, request)
             self.submit(conn, row, request)
 
+    def hold(self, conn: ClientConnection, request: Request) -> None:
+        """Too many requests are under way: this one waits, and everything behind it."""
+        self.held.add(conn, request)
+        self.large.begun(len(request.body))
+        self.host.metrics.request_throttle_wait_count.add(1)
+        if len(self.held) > self.outstanding_limit:
+            self.pause(conn)
+
+    def take_held(self) -> None:
+        """Carries out what was held back, as far as there is room now."""
+        if len(self.held) == 0:
+            return
+        host = self.host
+        held = self.held.next(self.in_flight, host.now_ms)
+        while held is not None:
+            self.large.ended(len(held.request.body))
+            host.metrics.request_throttle_queue_time_ms.add(host.now_ms - held.request.created_ms)
+            self.take_up(held)
+            held = self.held.next(self.in_flight, host.now_ms)
+        if len(self.held) > 0:
+            host.wake_by(host.now_ms + self.held.stall_ms)
+        for conn in list(self.paused.values()):
+            self.resume_if_possible(conn)
+
+    def take_up(self, held: Held) -> None:
+        """Carries out one request that was held back, or drops it."""
+        conn = held.conn
+        request = held.request
+        metrics = self.host.metrics
+        if self.held.is_stale(held, self.host.now_ms):
+            metrics.stale_requests.add(1)
+            if self.held.is_dropped(held, self.host.now_ms):
+                metrics.stale_requests_dropped.add(1)
+                # What comes behind it must not be carried out without it.
+                self.close(conn)
+                return
+        row = OPS.get(request.op)
+        assert row is not None
+        if conn.state == CONN_CLOSED:
+            if row.kind == KIND_WRITE or row.kind == KIND_SESSION:
+                self.submit_for_nobody(request)
+            return
+        if self.held.waited_too_long(request, self.host.now_ms):
+            metrics.throttled_ops.add(1)
+            request.error = codes.ERR_THROTTLED_OP
+        self.enqueue(conn, request)
+        if request.error != 0 or row.kind == KIND_READ or row.kind == KIND_CONNECTION:
+            self.drain(conn)
+        else:
+            self.submit(conn, row, request)
+
+    def submit_for_nobody(self, request: Request) -> None:
+        """A request whose connection is gone, which is carried out all the same."""
+        try:
+            if not request.is_local:
+                self.role.submit(request)
+        except JuteError as error:
+            self.host.info(f"malformed request of session {hex64(request.session_id)}: {error}")
+
     def submit(self, conn: ClientConnection, row: Operation, request: Request) -> None:
         """Hands a write to the role, unless it can be answered here."""
         try:
+            if self.role.is_read_only() and row.kind != KIND_SESSION:
+                request.error = codes.ERR_NOT_READ_ONLY
+                self.drain(conn)
+                return
+            if self.eager_acl_check and self.role.checks_eagerly():
+                request.error = eager_acl_error(self.host.tree, self.host.providers, request)
+                if request.error != 0:
+                    self.drain(conn)
+                    return
             if conn.is_local:
                 if row.kind == KIND_SESSION:
                     self.end_local_session(conn, request)
@@ -466,7 +572,20 @@ class Serving:
         conn.queue.append(request)
         self.host.metrics.requests_in_session_queue.add(len(conn.queue))
         self.in_flight += 1
-        if self.in_flight > self.outstanding_limit and not conn.paused:
+        self.large.begun(len(request.body))
+        if self.in_flight > self.outstanding_limit:
+            self.pause(conn)
+
+    def dequeue(self, conn: ClientConnection) -> Request:
+        """The connection's oldest request is answered, or given up."""
+        request = conn.queue.popleft()
+        self.in_flight -= 1
+        self.large.ended(len(request.body))
+        return request
+
+    def pause(self, conn: ClientConnection) -> None:
+        """Takes no more input from the connection for now."""
+        if not conn.paused:
             conn.paused = True
             self.paused[conn.conn_id] = conn
             self.host.out.pauses.append(conn.conn_id)
@@ -651,8 +770,7 @@ class Serving:
     def complete(self, conn: ClientConnection, request: Request, txn_type: i64, result: TxnResult) -> None:
         """Answers a write whose txn was just applied; it must be the oldest unanswered one."""
         assert conn.queue and conn.queue[0] is request, "a commit out of the session's order"
-        conn.queue.popleft()
-        self.in_flight -= 1
+        self.dequeue(conn)
         if request.op == codes.OP_CREATE_SESSION:
             conn.note_request(request.op, request.cxid, self.host.tree.last_processed_zxid)
             self.note_answered(conn, request, True)
@@ -708,22 +826,18 @@ class Serving:
             row = OPS.get(head.op)
             assert row is not None
             if head.error != 0:
-                conn.queue.popleft()
-                self.in_flight -= 1
+                self.dequeue(conn)
                 self.reply(conn, head.cxid, self.host.tree.last_processed_zxid, head.error)
             elif row.kind == KIND_READ or row.kind == KIND_CONNECTION:
-                conn.queue.popleft()
-                self.in_flight -= 1
+                self.dequeue(conn)
                 self.answer_read(conn, row, head.cxid, Reader(head.body))
                 self.note_answered(conn, head, False)
                 reads += 1
             elif row.kind == KIND_SYNC and head.done:
-                conn.queue.popleft()
-                self.in_flight -= 1
+                self.dequeue(conn)
                 self.answer_sync(conn, head)
             elif row.kind == KIND_SESSION and head.done:
-                conn.queue.popleft()
-                self.in_flight -= 1
+                self.dequeue(conn)
                 self.reply(conn, head.cxid, self.host.tree.last_processed_zxid, codes.OK)
                 self.close(conn)
                 return reads
@@ -744,6 +858,8 @@ class Serving:
 
     def resume_if_possible(self, conn: ClientConnection) -> None:
         """Takes input again from a connection that was held back."""
+        if len(self.held) > self.outstanding_limit:
+            return
         if conn.paused and (self.in_flight <= self.outstanding_limit or not conn.queue):
             conn.paused = False
             self.paused.pop(conn.conn_id, None)

@@ -50,6 +50,8 @@ class Settings:
         self.min_session_timeout_ms: int = -1
         self.max_session_timeout_ms: int = -1
         self.jute_max_buffer: int = 0xFFFFF
+        # By how much records between servers may be longer.
+        self.jute_extra_size: int = 0xFFFFF
         self.max_connections: int = 0
         self.max_connections_per_ip: int = 60
         self.global_outstanding_limit: int = 1000
@@ -88,6 +90,25 @@ class Settings:
         self.connection_throttle_tokens: int = 0
         self.connection_throttle_fill_time_ms: int = 1
         self.connection_throttle_fill_count: int = 1
+        # BLUE beside it; -1: off.
+        self.connection_throttle_freeze_time_ms: int = -1
+        self.connection_throttle_drop_increase: float = 0.02
+        self.connection_throttle_drop_decrease: float = 0.002
+        self.connection_throttle_decrease_ratio: float = 0.0
+        self.connection_throttle_weight_enabled: bool = False
+        self.connection_throttle_global_session_weight: int = 3
+        self.connection_throttle_renew_session_weight: int = 2
+        self.connection_throttle_local_session_weight: int = 1
+        # Requests under way at which further ones are held back; 0: none are.
+        self.request_throttle_max_requests: int = 0
+        self.request_throttle_stall_time_ms: int = 100
+        self.request_throttle_drop_stale: bool = True
+        self.request_stale_connection_check: bool = True
+        self.request_stale_latency_check: bool = False
+        # A learner or leader looks at the access list before it takes a write.
+        self.eager_acl_check: bool = False
+        # A member that finds no leader serves reads to clients that allow it.
+        self.read_only_enabled: bool = False
 
     def session_timeout_bounds(self) -> tuple[int, int]:
         """(min, max) negotiable session timeout in ms; the defaults are 2 and 20 ticks."""

@@ -18,6 +18,14 @@ class Role:
         """Whether clients are served now."""
         return False
 
+    def is_read_only(self) -> bool:
+        """Whether clients are served without a quorum: reads only."""
+        return False
+
+    def checks_eagerly(self) -> bool:
+        """Whether a write may be refused before it is on its way (``enableEagerACLCheck``)."""
+        return True
+
     def describe(self, view: RoleView) -> None:
         """Tells what an operator may see of this role; see ``views`` for what there is to fill in."""
 

@@ -12,6 +12,9 @@ class Standalone(Proposing):
     def name(self) -> str:
         return "standalone"
 
+    def checks_eagerly(self) -> bool:
+        return False
+
     def start(self) -> None:
         """Begins to serve."""
         self.begin_sessions()
