@@ -457,7 +457,7 @@ def test_ports_between_servers_move(who: str) -> None:
 
 
 def test_what_was_proposed_counts_after_a_restart() -> None:
-    """A view may be in the log and nobody has said that it is committed: all agree on it, or on the old one."""
+    """A view may be in the log and nobody says that it is committed: all agree on it, or on the old one."""
 
     async def scenario() -> None:
         async with ensemble_of(3) as ensemble, ensemble.client(timeout_ms=30_000) as admin:

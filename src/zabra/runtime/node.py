@@ -24,6 +24,8 @@ log = logging.getLogger("zabra")
 
 # A transport above the high mark is congested: its requests are held back until it falls below the low one.
 WRITE_HIGH_BYTES = 1024 * 1024
+# Rounds of asyncio's loop from accepting a connection to having a transport for it.
+ACCEPTING_ROUNDS = 3
 # Connections that wait to be accepted, on a clients' door that a reconfiguration has opened.
 CLIENT_BACKLOG = 1024
 WRITE_LOW_BYTES = 256 * 1024
@@ -263,8 +265,7 @@ class Node:
                 await self._move_peers(listen)
 
     async def _move_peers(self, listen: Listen) -> None:
-        for old in self.peer_listeners.pop(int(listen.port), []):
-            old.close()
+        await self._shut(self.peer_listeners.pop(int(listen.port), []))
         if not listen.opened:
             return
         opened: list[asyncio.Server] = []
@@ -286,7 +287,7 @@ class Node:
         # The same port at another address: only one of the doors can be open at a time.
         is_same_port = number in [name[1] for name in names]
         if is_same_port:
-            self._close_listeners()
+            await self._shut(self.listeners)
         try:
             opened = [await self._open(PORT_CLIENT, host, number, CLIENT_BACKLOG)]
         except OSError as error:
@@ -294,13 +295,19 @@ class Node:
             if not is_same_port:
                 return
             opened = [await self._open(PORT_CLIENT, name[0], name[1], CLIENT_BACKLOG) for name in names]
-        self._close_listeners()
+        await self._shut(self.listeners)
         self.listeners = opened
 
-    def _close_listeners(self) -> None:
-        for old in self.listeners:
-            old.close()
-        self.listeners = []
+    async def _shut(self, listeners: list[asyncio.Server]) -> None:
+        """Closes doors.  First nothing more is accepted: asyncio would drop it without closing it."""
+        if isinstance(self.loop, asyncio.SelectorEventLoop):
+            for listener in listeners:
+                for sock in listener.sockets:
+                    self.loop.remove_reader(sock.fileno())
+            for _ in range(ACCEPTING_ROUNDS):
+                await asyncio.sleep(0)
+        for listener in listeners:
+            listener.close()
 
     async def _dial(self, dial: Dial) -> None:
         """Tries the addresses in turn."""
@@ -354,6 +361,7 @@ class Node:
 
     async def stop(self) -> None:
         """Closes the doors, then the connections, and waits until the disk has everything."""
+        await self._shut_all()
         if self._in_turn:
             self._finish_turn()
         self.end()
@@ -362,9 +370,16 @@ class Node:
 
     async def kill(self) -> None:
         """Ends as a process does that is killed: what is not on its way to the disk never gets there."""
+        await self._shut_all()
         self.end()
         await self.loop.run_in_executor(None, self.log_thread.abandon)
         await self.loop.run_in_executor(None, self.snapshot_thread.abandon)
+
+    async def _shut_all(self) -> None:
+        listeners = list(self.listeners)
+        for opened in self.peer_listeners.values():
+            listeners += opened
+        await self._shut(listeners)
 
     def end(self) -> None:
         """No more turns; doors and connections are closed."""
