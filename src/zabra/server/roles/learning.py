@@ -39,7 +39,7 @@ from zabra.server.ready import (
     DISK_TRUNCATE,
     PORT_QUORUM,
 )
-from zabra.server.roles.relaying import Relay, RelayBase
+from zabra.server.roles.relaying import OWN_CLIENT, Relay, RelayBase
 from zabra.server.roles.role import Role
 from zabra.server.serving import Serving
 from zabra.server.views import RoleView, quorum_view
@@ -633,6 +633,8 @@ class Learning(Role, RelayBase):
         return True
 
     def revalidate(self, conn_id: i64, session_id: i64, timeout_ms: i64) -> None:
+        if self.relay is not None:
+            self.relay.owners[session_id] = OWN_CLIENT
         self.revalidating.append(PendingRevalidation(session_id, timeout_ms, conn_id, None))
         self.send(codes.PACKET_REVALIDATE, -1, encode_revalidate(session_id, timeout_ms))
 
@@ -710,6 +712,8 @@ class Learning(Role, RelayBase):
         self.syncs.append(PendingSync(None, handler, is_probe))
 
     def revalidate_for(self, handler: LearnerHandler, session_id: i64, timeout_ms: i64) -> None:
+        # The client is with that observer now: what its old connection here still brings comes too late.
+        self.serving.session_closed(session_id)
         self.revalidating.append(PendingRevalidation(session_id, timeout_ms, 0, handler))
 
     def heard_for(self, session_id: i64, timeout_ms: i64) -> None:

@@ -43,6 +43,10 @@ LEARNERS_MAX: Final = 1000
 # What a retained txn costs beside its bytes.
 RETAINED_OVERHEAD_BYTES: Final = 200
 
+# In ``Relay.owners``: the session's client is connected to this server itself.
+OWN_CLIENT: Final = 0
+SESSION_MASK: Final = 0xFFFFFFFFFFFFFFFF
+
 
 @trait
 class RelayBase:
@@ -134,6 +138,9 @@ class Relay(LearnerMaster):
         self.dirty: dict[int, LearnerHandler] = {}
         # Observers that know more than this server does yet.
         self.ahead: dict[int, LearnerHandler] = {}
+        # Through which observer (its connection; OWN_CLIENT: none) a session has last spoken.  To the leader
+        # all of them are this server, so it cannot see that a session has moved from one to another.
+        self.owners: dict[int, int] = {}
         self.retained: RetainedTxns = RetainedTxns(host.settings.observer_master_size_limit)
         for entry in host.committed_log.entries():
             self.retained.add(entry)
@@ -266,6 +273,8 @@ class Relay(LearnerMaster):
         """One packet to everybody who is sent what comes."""
         self.last_zxid = entry.header.zxid
         self.retained.add(entry)
+        if entry.header.type == codes.OP_CLOSE_SESSION:
+            self.owners.pop(entry.header.client_id, None)
         dirty = self.dirty
         for handler in self.handlers.values():
             if handler.forwarding:
@@ -282,6 +291,7 @@ class Relay(LearnerMaster):
         elif kind == codes.PACKET_REVALIDATE:
             self.host.metrics.revalidate_count.add(1)
             session_id, timeout_ms = decode_revalidate(packet.data)
+            self.owners[session_id] = handler.conn_id
             self.base.revalidate_for(handler, session_id, timeout_ms)
             self.base.pass_up(packet_bytes(packet))
         elif kind == codes.PACKET_REQUEST:
@@ -306,6 +316,14 @@ class Relay(LearnerMaster):
                     self.touch_handler(handler)
                     return
             self.base.sync_for(handler, is_probe)
+        elif self.owners.get(request.session_id, handler.conn_id) != handler.conn_id:
+            # Left behind on the way when its client moved on: after the client's later writes it would be
+            # out of the session's order.  The leader would refuse it (SESSIONMOVED), could it tell.
+            self.host.warn(
+                f"observer {handler.sid}: a request of session 0x{request.session_id & SESSION_MASK:x}, "
+                "which has moved away"
+            )
+            return
         self.base.pass_up(packet_bytes(packet))
 
     def handler_closed(self, handler: LearnerHandler) -> None:
