@@ -93,7 +93,7 @@ class Monitor(Protocol):
 class DiskQueue:
     """One queue of disk commands and the thread that carries it out."""
 
-    __slots__ = ("batch", "broken", "deferred", "is_log", "process", "waiting", "worker")
+    __slots__ = ("batch", "broken", "carried_out", "deferred", "is_log", "process", "waiting", "worker")
 
     def __init__(self, process: "Process", worker: DiskWorker, is_log: bool) -> None:
         self.process = process
@@ -104,6 +104,8 @@ class DiskQueue:
         self.deferred = False
         # The thread has failed and ended.
         self.broken = False
+        # The batch is on the disk, and only the report of it is still on its way.
+        self.carried_out = False
 
     def submit(self, commands: list[DiskCommand]) -> None:
         """Queues commands; the thread takes them up when it is free."""
@@ -143,6 +145,7 @@ class DiskQueue:
             # A slow call: the time it took comes on top, and only then is the batch reported.
             delay = disk.delay_ms * US_PER_MS
             disk.delay_ms = 0
+            self.carried_out = True
             process.machine.scheduler.after(delay, self._report, token)
             return
         self._report(token)
@@ -153,6 +156,7 @@ class DiskQueue:
             return
         batch = self.batch
         self.batch = []
+        self.carried_out = False
         if self.is_log:
             process.machine.monitor.logged(process, batch)
         process.push(_DISK_DONE if self.is_log else _SNAPSHOT_DONE, token)
@@ -167,7 +171,7 @@ class DiskQueue:
 
     def interrupt(self) -> None:
         """The process dies now: of the batch under way, some operations have happened."""
-        if not self.batch or self.broken:
+        if not self.batch or self.broken or self.carried_out:
             return
         disk = self.process.machine.disk
         countdown = _Countdown(self.process.machine.prng.below(_CRASH_WINDOW_OPS))
