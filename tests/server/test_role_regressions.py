@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from zabra.jute.primitives import JuteError, Writer
+from zabra.proto import codes
+from zabra.proto.records import ErrorTxn, TxnHeader
+from zabra.server.roles.learning import entry_of
 from zabra.server.settings import Settings
 from zabra.sim.cluster import Cluster, Shape
 from zabra.sim.monitor import ClusterMonitor
@@ -34,3 +40,14 @@ def test_an_observer_may_have_sid_0() -> None:
     made = cluster(Shape([1, 2, 3], observers=[0]))
     made.run_ms(3000)
     assert modes(made)[0] == "observer"
+
+
+def test_a_txn_under_another_zxid_than_its_packets_is_refused() -> None:
+    """Taken at its word it stopped the server: the log would have had a hole."""
+    w = Writer()
+    TxnHeader(1, 1, 7, 1, codes.OP_ERROR).encode(w)
+    ErrorTxn(-101).encode(w)
+    raw = w.getvalue()
+    assert entry_of(7, raw).header.zxid == 7
+    with pytest.raises(JuteError, match="the txn 0x7 in a packet of 0x8"):
+        entry_of(8, raw)

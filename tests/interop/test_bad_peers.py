@@ -1,0 +1,164 @@
+"""R12, second half: bad peers on the quorum and election ports.
+
+They are refused with a line in the log that says why, or served as upstream serves them; nobody else
+notices: the same server leads in the same epoch, every member answers, no session ends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import Report
+from tests.interop.bad_peers import (
+    ELECTION_CASES,
+    QUORUM_CASES,
+    Case,
+    Wire,
+    from_sid,
+    hello,
+    learner_info,
+    vote,
+)
+from tests.interop.members import ZABRA, Mixed, monitor
+from tests.interop.processes import ServerProcess, poll
+from tests.interop.session import Session
+
+from zabra.client import calls
+from zabra.proto import codes
+
+# Limits that end what hangs: synchronisation within 3 s, silence and hellos within 1 s.
+CFG = {"tickTime": 200, "initLimit": 10, "syncLimit": 5}
+LEADER, VICTIM = 3, 1
+
+
+class Target:
+    """Three members and a witness session on each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ensemble = Mixed([ZABRA] * 3, folder, cfg=CFG)
+        self.ensemble.start_led_by(LEADER)
+        self.sessions = {
+            sid: Session(timeout_ms=60_000).connect(member.address)
+            for sid, member in self.ensemble.members.items()
+        }
+        self.sessions[LEADER].do(calls.create("/witness", b""))
+        self.epoch = self._epoch()
+
+    def _epoch(self) -> int:
+        return self.sessions[LEADER].do(calls.set_data("/witness", b"")).mzxid >> 32
+
+    def member(self, sid: int) -> ServerProcess:
+        return self.ensemble.members[sid]
+
+    def port(self, sid: int, index: int) -> tuple[str, int]:
+        """The quorum (1) or election (2) port of a member."""
+        return "127.0.0.1", int(str(self.member(1).cfg[f"server.{sid}"]).split(":")[index])
+
+    def unharmed(self) -> None:
+        """The same epoch, every session where it was, every member up to date and alive."""
+        for sid, session in self.sessions.items():
+            assert self.member(sid).running, self.member(sid).log_tail()
+            session.do(calls.sync("/"))
+            stat = session.do(calls.set_data("/witness", str(sid).encode()))
+            assert stat.mzxid >> 32 == self.epoch, "another epoch has begun"
+        assert self.ensemble.leader() == LEADER
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    made = Target(tmp_path_factory.mktemp("target"))
+    yield made
+    made.ensemble.stop()
+
+
+@pytest.fixture(scope="module")
+def counted(reliability: Report) -> Iterator[dict[str, int]]:
+    found = {"quorum": 0, "election": 0}
+    yield found
+    reliability("R12", "bad-peers", **found)
+
+
+def play(target: Target, sid: int, index: int, case: Case) -> None:
+    """One case on one port: the connection's end, the line in the log, and nobody else's business."""
+    log = target.member(sid).log_path
+    before = log.stat().st_size
+    wire = Wire(target.port(sid, index))
+    case.talk(wire)
+    if case.closes:
+        assert wire.closed(), "the server keeps the connection"
+    else:
+        target.unharmed()
+    wire.close()
+    if case.log:
+
+        def said() -> bool | None:
+            with log.open("rb") as file:
+                file.seek(before)
+                return re.search(case.log, file.read().decode("utf-8", "replace")) is not None or None
+
+        poll(f"the log says {case.log!r}", 10, said)
+    target.unharmed()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", QUORUM_CASES, ids=repr)
+def test_on_the_quorum_port(target: Target, case: Case, counted: dict[str, int]) -> None:
+    play(target, LEADER, 1, case)
+    counted["quorum"] += 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ELECTION_CASES, ids=repr)
+def test_on_the_election_port(target: Target, case: Case, counted: dict[str, int]) -> None:
+    play(target, VICTIM, 2, case)
+    counted["election"] += 1
+
+
+@pytest.mark.slow
+def test_a_second_learner_with_the_sid_of_a_follower_disturbs_nobody(target: Target) -> None:
+    wire = Wire(target.port(LEADER, 1))
+    wire.send(learner_info(sid=1, kind=codes.PACKET_FOLLOWERINFO))
+    assert wire.packet().type == codes.PACKET_LEADERINFO
+    target.unharmed()
+    wire.close()
+    target.unharmed()
+
+
+@pytest.mark.slow
+def test_floods_are_shed(target: Target) -> None:
+    """Hundreds of connections that say nothing, and one that says far too much."""
+    idle = [Wire(target.port(LEADER, 1)) for _ in range(300)]
+    idle += [Wire(target.port(VICTIM, 2)) for _ in range(300)]
+    target.unharmed()
+    loud = Wire(target.port(VICTIM, 2))
+    loud.send(hello(251) + vote(leader=1, clock=1) * 20_000)
+    target.unharmed()
+    assert all(wire.closed() for wire in idle)
+    loud.close()
+    for wire in idle:
+        wire.close()
+    target.unharmed()
+    resident = int(
+        re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{target.member(VICTIM).pid}/status").read_text())[1]
+    )
+    assert resident < 200 * 1024, f"{resident} KiB resident"
+
+
+@pytest.mark.slow
+def test_elections_work_after_all_this(target: Target) -> None:
+    """The peers that were spoofed still find each other."""
+    for wire_sid in (2, 3):
+        wire = Wire(target.port(VICTIM, 2))
+        from_sid(wire_sid, vote(leader=wire_sid, clock=7))(wire)
+        wire.close()
+    target.member(LEADER).kill()
+    survivor = poll("another leader", 30, lambda: target.ensemble.leader())
+    assert survivor == 2
+    target.member(LEADER).start()
+    for sid, session in target.sessions.items():
+        session.connect_when_possible(target.member(sid).address)
+        session.do(calls.set_data("/witness", b"after"))
+    assert "server_state" in monitor(target.member(VICTIM))
