@@ -1,4 +1,4 @@
-"""The view a request makes, and the text of the files it ends in."""
+"""The view a request makes, and why it is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from zabra.config.ensemble import EnsembleConfig
 from zabra.processors.membership import changed_view, check_voters, full_view
 from zabra.proto import codes
 from zabra.proto.errors import KeeperError
-from zabra.server.reconfig import dynamic_file_name, edit_static_config
 
 THREE = EnsembleConfig.parse(
     "server.1=a:1:2:participant;0.0.0.0:3\n"
@@ -93,29 +92,3 @@ def test_how_many_must_vote() -> None:
         check_voters(one, True)
     with pytest.raises(KeeperError):
         check_voters(EnsembleConfig({}), False)
-
-
-STATIC = """\
-# What a person wrote stays.
-tickTime=2000
-server.1=a:1:2 \\
-  :participant
-group.1=1
-weight.1=1
-peerType=observer
-clientPort=2181
-clientPortAddress=a
-dataDir=/d
-dynamicConfigFile=/old
-"""
-
-
-@pytest.mark.parametrize("erase", [False, True])
-def test_the_static_file_points_to_the_dynamic_one(erase: bool) -> None:
-    expected = ["# What a person wrote stays.", "tickTime=2000"]
-    expected += [] if erase else ["clientPort=2181", "clientPortAddress=a"]
-    expected += ["dataDir=/d", "dynamicConfigFile=/conf/zoo.cfg.dynamic.10000000a", ""]
-    path = f"/conf/{dynamic_file_name('zoo.cfg', 0x10000000A)}"
-    edited = edit_static_config(STATIC, path, erase)
-    assert edited.split("\n") == expected
-    assert edit_static_config(edited, path, erase) == edited

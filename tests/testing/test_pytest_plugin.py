@@ -1,0 +1,43 @@
+"""The fixtures of the pytest plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kazoo.client import KazooClient
+
+from zabra.testing import Ensemble, Server
+from zabra.testing.pytest_plugin import make_zabra_ensemble, zabra_ensemble, zabra_server
+
+__all__ = ["make_zabra_ensemble", "zabra_ensemble", "zabra_server"]
+
+
+def test_a_standalone_server(zabra_server: Server) -> None:
+    client = KazooClient(zabra_server.connect_string)
+    client.start()
+    assert client.create("/a", b"1") == "/a"
+    assert client.get("/a")[0] == b"1"
+    client.stop()
+    client.close()
+    assert zabra_server.members[1].mode == "standalone"
+
+
+def test_an_ensemble_serves_when_it_is_there(zabra_ensemble: Ensemble) -> None:
+    assert sorted(member.mode for member in zabra_ensemble.members.values()) == [
+        "follower",
+        "follower",
+        "leader",
+        "observer",
+    ]
+    client = KazooClient(zabra_ensemble.members[4].address)
+    client.start()
+    client.create("/a", b"1")
+    client.stop()
+    client.close()
+
+
+def test_several_ensembles_side_by_side(make_zabra_ensemble: Callable[..., Ensemble]) -> None:
+    one, other = make_zabra_ensemble(1), make_zabra_ensemble(3)
+    assert set(one.connect_string.split(",")).isdisjoint(other.connect_string.split(","))
+    assert one.leader == 1
+    assert other.leader in (1, 2, 3)
