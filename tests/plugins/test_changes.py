@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 from tests.processors.test_prep import CREATE, DELETE, MULTI, SET, new_prep, request
 from zabra.plugins.changes import committed_txn
 from zabra.proto import codes
-from zabra.proto.records import ACL, CloseSessionTxn, CreateContainerTxn, CreateTTLTxn, ErrorTxn, Id, TxnHeader
+from zabra.proto.records import (
+    ACL,
+    CloseSessionTxn,
+    CreateContainerTxn,
+    CreateTTLTxn,
+    ErrorTxn,
+    Id,
+    TxnHeader,
+)
 from zabra.proto.txn import decode_txn, encode_txn
 from zabra.tree.ephemerals import CONTAINER_OWNER, ttl_owner
 

@@ -14,6 +14,8 @@ from zabra.cli.plan import plan_of
 from zabra.cli.words import words_of
 from zabra.config.load import load_config, parse_config
 from zabra.config.server import ConfigErrors, ServerConfig
+from zabra.plugins.attach import AttachedPublishers
+from zabra.plugins.registry import PublisherError
 from zabra.runtime import loop
 from zabra.runtime.assembly import RunningServer, start
 from zabra.runtime.joining import JoinError, join
@@ -115,9 +117,14 @@ async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
     started = time.monotonic()
     plan = plan_of(config)
     try:
+        publishers = AttachedPublishers(config.publishers)
         if config.join:
             await join(plan, config.join, tell)
-        running = await start(plan, lambda server: words_of(config, server), tell)
+        running = await start(plan, lambda server: words_of(config, server), tell, publishers.informed)
+        publishers.start(plan, running)
+    except PublisherError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INVOCATION
     except DataFolderError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_DATA_DIR
@@ -133,6 +140,7 @@ async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
     tell(serving_line(config, running, time.monotonic() - started))
     stop_on_signals(running)
     code = await running.node.stopped
+    await publishers.stop()
     await running.stop()
     return code
 

@@ -50,9 +50,7 @@ def _add(kind: int, record: TxnRecord, session_id: int, changes: list[Change]) -
     index = len(changes)
     if isinstance(record, CreateTxn):
         owner = session_id if record.ephemeral else 0
-        changes.append(
-            Change(index, "create", record.path, record.data, 0, tuple(record.acl), owner)
-        )
+        changes.append(Change(index, "create", record.path, record.data, 0, tuple(record.acl), owner))
     elif isinstance(record, CreateContainerTxn):
         changes.append(
             Change(index, "create", record.path, record.data, 0, tuple(record.acl), CONTAINER_OWNER)

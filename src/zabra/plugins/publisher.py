@@ -20,7 +20,8 @@ class Change:
     ``op`` is create, delete, setData, setACL, createSession, closeSession or reconfig.  ``index`` is the
     position inside its txn (a multi, or a closeSession with ephemerals, has several).  ``version`` is the
     data version after a setData (0 after a create) or the ACL version after a setACL, else -1.  ``owner``
-    is the ephemeralOwner of a created node as stored (0: persistent).  ``acl`` is None where it did not change.
+    is the ephemeralOwner of a created node as stored (0: persistent).  ``acl`` is None where it did not
+    change.
     """
 
     index: int

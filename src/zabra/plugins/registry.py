@@ -17,9 +17,7 @@ from zabra.plugins.publisher import Publisher
 GROUP: Final = "zabra.publishers"
 # Known without the package's metadata too, as in a checkout that is not installed.
 BUILT_IN: Final = {
-    "http": "zabra.plugins.builtin.http:HttpPublisher",
     "jsonl": "zabra.plugins.builtin.jsonl:JsonlPublisher",
-    "webhook": "zabra.plugins.builtin.webhook:WebhookPublisher",
 }
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
@@ -40,7 +38,7 @@ class HostOptions:
     """What the host itself wants to know of each publisher.
 
     Attributes:
-        on_voters: runs it on a voter of an ensemble too; otherwise only observers and servers on their own do.
+        on_voters: runs it on a voter of an ensemble too, not only on observers and servers on their own.
         path: only changes at and below this path are published.
         batch_txns, batch_bytes: how much one ``inform`` gets, about.
         max_backoff_ms: the longest pause between two attempts.
@@ -89,7 +87,8 @@ def plan_publisher(name: str, given: Mapping[str, str]) -> PublisherPlan:
         raise PublisherError(f"{where}.class", "is not set: it names the publisher to run")
     known = available()
     if kind not in known:
-        raise PublisherError(f"{where}.class", f"there is no publisher {kind!r}; there are: {', '.join(known)}")
+        names = ", ".join(known)
+        raise PublisherError(f"{where}.class", f"there is no publisher {kind!r}; there are: {names}")
     factory, options_type = _load(f"{where}.class", known[kind])
     texts = {key: text for key, text in given.items() if key != "class"}
     host_keys = option_keys(HostOptions)
@@ -110,7 +109,7 @@ def plan_publisher(name: str, given: Mapping[str, str]) -> PublisherPlan:
     )
 
 
-def _load(key: str, entry: EntryPoint) -> tuple[Callable[[Any], Publisher], type]:
+def _load(key: str, entry: EntryPoint) -> tuple[Callable[[Any], Publisher], type[Any]]:
     try:
         factory = entry.load()
     except ImportError as error:
@@ -147,9 +146,9 @@ def option_keys(options_type: type) -> dict[str, str]:
 
 
 def make_options(options_type: type[T], texts: Mapping[str, str], where: str) -> T:
-    """The options from text.  Raises PublisherError for a bad value, a missing one, or what ``Options`` refuses.
+    """The options from text.  Raises PublisherError for a value that is bad or missing.
 
-    ``Options`` refuses with ValueError from ``__post_init__``.
+    ``Options`` may refuse others by a ValueError from ``__post_init__``.
     """
     keys = option_keys(options_type)
     types = get_type_hints(options_type)
@@ -160,10 +159,10 @@ def make_options(options_type: type[T], texts: Mapping[str, str], where: str) ->
             values[field] = _value(types[field], text)
         except ValueError as error:
             raise PublisherError(f"{where}.{key}", str(error)) from None
-    for field_row in dataclasses.fields(options_type):  # type: ignore[arg-type]  # checked by whoever loads it
-        is_missing = field_row.default is dataclasses.MISSING and field_row.default_factory is dataclasses.MISSING
-        if is_missing and field_row.name not in values:
-            raise PublisherError(f"{where}.{camel(field_row.name)}", "is not set")
+    for row in dataclasses.fields(options_type):  # type: ignore[arg-type]  # checked by whoever loads it
+        has_default = not (row.default is dataclasses.MISSING and row.default_factory is dataclasses.MISSING)
+        if not has_default and row.name not in values:
+            raise PublisherError(f"{where}.{camel(row.name)}", "is not set")
     try:
         return options_type(**values)
     except ValueError as error:

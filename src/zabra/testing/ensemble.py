@@ -14,6 +14,7 @@ from zabra.cli.plan import plan_of
 from zabra.cli.words import words_of
 from zabra.client.aio import AsyncClient
 from zabra.config.load import load_config
+from zabra.plugins.attach import AttachedPublishers
 from zabra.runtime.assembly import RunningServer, start
 from zabra.server.roles.proposing import Proposing
 from zabra.testing.doors import DoorNode, Doors, UnsyncedDisk
@@ -44,6 +45,7 @@ class Member:
         self.folder = folder
         self.client_port, self.quorum_port, self.election_port = ports
         self.running: RunningServer | None = None
+        self.publishers: AttachedPublishers | None = None
 
     @property
     def address(self) -> str:
@@ -171,7 +173,10 @@ class AsyncEnsemble:
         plan.make_node = functools.partial(DoorNode, member.sid, self._doors)
         if not self._force_sync:
             plan.make_disk = UnsyncedDisk
-        member.running = await start(plan, lambda server: words_of(config, server))
+        publishers = AttachedPublishers(config.publishers)
+        running = await start(plan, lambda server: words_of(config, server), None, publishers.informed)
+        member.running, member.publishers = running, publishers
+        publishers.start(plan, running)
 
     # --- what there is -------------------------------------------------------------------------------------
 
@@ -262,13 +267,21 @@ class AsyncEnsemble:
 
     async def stop(self, sid: int) -> None:
         """Stops a server cleanly."""
-        await self._running(sid).stop()
+        running = self._running(sid)
+        await self._stop_publishers(sid)
+        await running.stop()
         self.members[sid].running = None
 
     async def kill(self, sid: int) -> None:
         """Drops a server as a crash would: what it had not written is gone."""
         await self._running(sid).kill()
+        await self._stop_publishers(sid)
         self.members[sid].running = None
+
+    async def _stop_publishers(self, sid: int) -> None:
+        publishers = self.members[sid].publishers
+        if publishers is not None:
+            await publishers.stop()
 
     async def restart(self, sid: int) -> None:
         """Stops (if it runs), starts, and waits until the server serves."""

@@ -1,1 +1,1 @@
-"""Publishers that come with the package."""
+"""The publishers that come with Zabra."""

@@ -1,0 +1,294 @@
+"""Runs publishers: a task for each, which opens it, feeds it, and begins anew when it fails.
+
+A publisher is told what comes after its cursor, in batches, and returns how far it is durable; that is its
+next cursor.  The cursor is the publisher's own (``open`` returns it) or is kept here, in a file.  Where
+history no longer reaches back to it, the publisher gets a snapshot of the tree instead.  Whatever it raises
+means: close it, wait, open it again, from the cursor.  The server only ever appends to the feed.
+
+A publisher may be ahead of its server: INFORM comes before the server's own fsync, so a server that was
+killed may know less than it has published.  Then it waits until the server has caught up, and skips.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from zabra.plugins.cursors import CursorStore
+from zabra.plugins.feed import Compacted, Feed, Subscription
+from zabra.plugins.filters import Filter
+from zabra.plugins.publisher import CommittedTxn, Publisher, PublisherContext
+from zabra.plugins.registry import PublisherPlan
+from zabra.plugins.tree_snapshots import TreeSnapshots
+from zabra.proto.txn import TxnEntry
+
+log = logging.getLogger("zabra.publishers")
+
+FIRST_BACKOFF_MS: Final = 100
+# How often it is looked whether something was committed without being told.
+COMMITS_EVERY_S: Final = 0.2
+# The host's cursors are written at most this often: what is told twice after a crash.
+CURSOR_EVERY_S: Final = 0.2
+NOT_KNOWN: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherStatus:
+    """What operators see; ``state``: opening, publishing, snapshot, waiting (after a failure), stopped."""
+
+    name: str
+    kind: str
+    state: str
+    cursor: int
+    committed: int
+    published_txns: int
+    snapshots: int
+    failures: int
+    last_error: str
+
+
+class PublisherRun:
+    """One publisher, supervised.
+
+    Args:
+        store: where the cursor is kept if the publisher keeps none.
+        snapshots: None where there is no tree to take one of.
+    """
+
+    def __init__(
+        self,
+        plan: PublisherPlan,
+        context: PublisherContext,
+        feed: Feed,
+        store: CursorStore,
+        snapshots: TreeSnapshots,
+    ) -> None:
+        self.plan = plan
+        self._context = context
+        self._feed = feed
+        self._store = store
+        self._snapshots = snapshots
+        self._filter = Filter(plan.host.path)
+        self._keeps_cursor = False
+        self._saved = NOT_KNOWN
+        self._saved_at = 0.0
+        self.cursor = NOT_KNOWN
+        # The last zxid that it was given, and how far it then said that it was durable.
+        self._given = NOT_KNOWN
+        self._told = NOT_KNOWN
+        self.state = "opening"
+        self.published_txns = 0
+        self.snapshot_count = 0
+        self.failures = 0
+        self.last_error = ""
+        self._failures_in_a_row = 0
+
+    def status(self) -> PublisherStatus:
+        """A picture for operators."""
+        return PublisherStatus(
+            self.plan.name,
+            self.plan.kind,
+            self.state,
+            self.cursor,
+            self._feed.committed,
+            self.published_txns,
+            self.snapshot_count,
+            self.failures,
+            self.last_error,
+        )
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                await self._attempt()
+                self.state = "waiting"
+                await asyncio.sleep(self._pause_s())
+        finally:
+            self.state = "stopped"
+
+    def _pause_s(self) -> float:
+        """Grows with each failure, with jitter: targets that come back are not met by all at once."""
+        limit = min(FIRST_BACKOFF_MS << min(self._failures_in_a_row, 20), self.plan.host.max_backoff_ms)
+        return random.uniform(limit / 2, limit) / 1000
+
+    async def _attempt(self) -> None:
+        """Opens and feeds it until it fails."""
+        self.state = "opening"
+        try:
+            publisher = self.plan.make()
+            try:
+                await self._publish(publisher)
+            finally:
+                await self._close(publisher)
+        except Exception as error:
+            self.failures += 1
+            self._failures_in_a_row += 1
+            self.last_error = f"{type(error).__name__}: {error}"
+            log.warning("publisher %s: %s; trying again", self.plan.name, self.last_error)
+            log.debug("publisher %s", self.plan.name, exc_info=True)
+
+    async def _close(self, publisher: Publisher) -> None:
+        if self._keeps_cursor and self.cursor > self._saved:
+            await self._save(self.cursor)
+        await publisher.close()
+
+    async def _publish(self, publisher: Publisher) -> None:
+        own = await publisher.open(self._context)
+        self._keeps_cursor = own is None
+        if own is None:
+            self._saved = self.cursor = await asyncio.to_thread(self._store.read, self.plan.name)
+        else:
+            self.cursor = own
+        self._given = self._told = NOT_KNOWN
+        if self.cursor > self._feed.committed >= 0:
+            log.info(
+                "publisher %s is at 0x%x, ahead of this server at 0x%x: waiting for it",
+                self.plan.name,
+                self.cursor,
+                self._feed.committed,
+            )
+        reading = self._feed.subscribe(max(0, self.cursor))
+        while True:
+            self.state = "publishing"
+            try:
+                txns = await reading.next(self.plan.host.batch_txns, self.plan.host.batch_bytes)
+            except Compacted as compacted:
+                log.info("publisher %s gets a snapshot: %s", self.plan.name, compacted)
+                reading = await self._snap(publisher)
+                continue
+            await self._inform(publisher, txns)
+
+    async def _snap(self, publisher: Publisher) -> Subscription:
+        self.state = "snapshot"
+        snap = await self._snapshots.take(self.plan.host.path)
+        await publisher.snap(snap)
+        self.snapshot_count += 1
+        await self._durable(snap.zxid, snap.zxid, 0.0)
+        return self._feed.subscribe(snap.zxid)
+
+    async def _inform(self, publisher: Publisher, txns: Sequence[CommittedTxn]) -> None:
+        """One batch; where the filter leaves nothing of it, the cursor moves on all the same."""
+        wanted = self._filter.of(txns)
+        last = txns[-1].zxid
+        if wanted:
+            self._told = await publisher.inform(wanted)
+            self._given = wanted[-1].zxid
+        durable = last if self._told == self._given else self._told
+        self.published_txns += len(wanted)
+        await self._durable(durable, last, CURSOR_EVERY_S)
+
+    async def _durable(self, zxid: int, last: int, every_s: float) -> None:
+        """The publisher says that it is durable up to ``zxid``; it was given everything up to ``last``."""
+        if zxid > last:
+            raise ValueError(f"says it is durable up to 0x{zxid:x}, and was told nothing after 0x{last:x}")
+        if zxid > self.cursor:
+            self.cursor = zxid
+            self._failures_in_a_row = 0
+        now = asyncio.get_running_loop().time()
+        if self._keeps_cursor and self.cursor > self._saved and now - self._saved_at >= every_s:
+            self._saved_at = now
+            await self._save(self.cursor)
+
+    async def _save(self, cursor: int) -> None:
+        await asyncio.to_thread(self._store.write, self.plan.name, cursor)
+        self._saved = cursor
+
+
+class PublisherHost:
+    """All publishers of one server.
+
+    Args:
+        committed_zxid: the last zxid of the tree, where all of that is committed, else -1.
+        is_voter: whether the server is, at the moment, a voter of an ensemble.
+        log_bytes_from: how much log there is from a zxid on, in bytes.
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[PublisherPlan],
+        feed: Feed,
+        store: CursorStore,
+        snapshots: TreeSnapshots,
+        server_id: int,
+        committed_zxid: Callable[[], int],
+        is_voter: Callable[[], bool],
+        log_bytes_from: Callable[[int], int],
+    ) -> None:
+        self.feed = feed
+        self._committed_zxid = committed_zxid
+        self._is_voter = is_voter
+        self._log_bytes_from = log_bytes_from
+        self.runs = [
+            PublisherRun(plan, PublisherContext(plan.name, plan.options, server_id), feed, store, snapshots)
+            for plan in plans
+        ]
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watch: asyncio.Task[None] | None = None
+
+    def informed(self, entries: list[TxnEntry]) -> None:
+        """The ``Node``'s callback."""
+        self.feed.informed(entries)
+
+    def start(self) -> None:
+        """Begins; needs the running loop."""
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._keep_watch())
+
+    async def stop(self) -> None:
+        """Stops all; cursors are saved."""
+        tasks = list(self._tasks.values())
+        if self._watch is not None:
+            tasks.append(self._watch)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks = {}
+        self._watch = None
+
+    async def _keep_watch(self) -> None:
+        """Notes what was committed without being told, and who may run."""
+        said = False
+        while True:
+            seen = self._committed_zxid()
+            is_voter = self._is_voter()
+            for run in self.runs:
+                self._allow(run, not is_voter or run.plan.host.on_voters)
+            refused = [run.plan.name for run in self.runs if run.plan.name not in self._tasks]
+            if refused and not said:
+                log.warning(
+                    "publishers run on observers: %s not started here (publisher.%s.onVoters=true starts it)",
+                    ", ".join(refused),
+                    refused[0],
+                )
+            said = bool(refused)
+            await asyncio.sleep(COMMITS_EVERY_S)
+            # Whatever was told of by a turn that had not ended then has been told by now.
+            self.feed.note_committed(seen)
+
+    def _allow(self, run: PublisherRun, may_run: bool) -> None:
+        name = run.plan.name
+        task = self._tasks.get(name)
+        if may_run and task is None:
+            self._tasks[name] = asyncio.create_task(run.run(), name=f"publisher-{name}")
+        elif not may_run and task is not None:
+            task.cancel()
+            del self._tasks[name]
+
+    def statuses(self) -> list[PublisherStatus]:
+        """For operators, in the order of the configuration."""
+        return [run.status() for run in self.runs]
+
+    def keep_zxid(self) -> int:
+        """The first zxid that the slowest publisher still needs, for ``purge``; -1: none needs any.
+
+        A publisher whose part of the log is larger than its ``retainBytes`` is not waited for: it will get
+        a snapshot.  Looks at files: not on the loop.
+        """
+        needed = []
+        for run in self.runs:
+            if run.cursor >= 0 and self._log_bytes_from(run.cursor) <= run.plan.host.retain_bytes:
+                needed.append(run.cursor)
+        return min(needed) if needed else NOT_KNOWN

@@ -1,0 +1,206 @@
+"""The host: cursors, failures, snapshots, retention; and who may run."""
+
+import asyncio
+
+import pytest
+from tests.plugins.helpers import E1, MemoryLog, Noted, create
+
+from zabra.plugins.cursors import CursorStore
+from zabra.plugins.feed import Feed
+from zabra.plugins.host import PublisherHost
+from zabra.plugins.registry import HostOptions, PublisherPlan
+from zabra.plugins.tree_snapshots import TreeSnapshots
+from zabra.runtime.os_disk import OsDisk
+from zabra.tree.datatree import DataTree
+
+WITHIN_S = 20
+
+
+class Server:
+    """What the host wants to know of one."""
+
+    def __init__(self, folder, publisher, **host_options):
+        self.log = MemoryLog()
+        self.tree = DataTree()
+        self.feed = Feed(self.log.open, self.log.last, memory_txns=5)
+        self.publisher = publisher
+        self.is_voter = False
+        self.bytes_from = 0
+        options = HostOptions(max_backoff_ms=1, **host_options)
+        self.host = PublisherHost(
+            [PublisherPlan("p", "noted", options, {"a": 1}, lambda: publisher)],
+            self.feed,
+            CursorStore(OsDisk(folder)),
+            TreeSnapshots(self.feed, lambda: self.tree),
+            7,
+            lambda: int(self.tree.last_processed_zxid),
+            lambda: self.is_voter,
+            lambda zxid: self.bytes_from,
+        )
+
+    def commit(self, *zxids):
+        entries = [create(zxid) for zxid in zxids]
+        for entry in entries:
+            self.tree.process_txn(entry.header, entry.record)
+        self.log.entries += entries
+        self.host.informed(entries)
+
+
+async def until(condition):
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def run(main):
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_from_the_beginning_and_again_from_the_cursor(tmp_path, own):
+    async def main():
+        noted = Noted(0 if own else None)
+        server = Server(tmp_path, noted)
+        server.host.start()
+        server.commit(*range(E1 + 1, E1 + 31))
+        await until(lambda: len(noted.told) == 30)
+        await server.host.stop()
+        assert noted.zxids == list(range(E1 + 1, E1 + 31))
+        assert (noted.opened, noted.closed) == (1, 1)
+        assert (noted.context.name, noted.context.server_id, noted.context.options) == ("p", 7, {"a": 1})
+        assert (tmp_path / "publishers" / "p.cursor").exists() == (not own)
+        server.commit(E1 + 31)
+        again = Server(tmp_path, noted)
+        again.log.entries = server.log.entries
+        again.tree = server.tree
+        again.host.start()
+        await until(lambda: len(noted.told) == 31)
+        assert noted.zxids == list(range(E1 + 1, E1 + 32))
+        await again.host.stop()
+
+    run(main)
+
+
+def test_a_target_that_is_away_for_long(tmp_path):
+    async def main():
+        noted = Noted()
+        server = Server(tmp_path, noted)
+        server.host.start()
+        server.commit(E1 + 1)
+        await until(lambda: noted.told)
+        noted.fail = ConnectionError("target is away")
+        server.commit(*range(E1 + 2, E1 + 102))
+        await until(lambda: server.host.runs[0].failures > 3)
+        assert server.feed.memory_txns <= 5
+        status = server.host.statuses()[0]
+        assert (status.cursor, status.last_error) == (E1 + 1, "ConnectionError: target is away")
+        noted.fail = None
+        await until(lambda: len(noted.told) == 101)
+        assert noted.zxids == list(range(E1 + 1, E1 + 102))
+        assert noted.opened == noted.closed + 1
+        await server.host.stop()
+
+    run(main)
+
+
+def test_a_snapshot_where_history_ends(tmp_path):
+    async def main():
+        noted = Noted()
+        server = Server(tmp_path, noted)
+        server.commit(*range(E1 + 1, E1 + 51))
+        del server.log.entries[:20]
+        server.host.start()
+        await until(lambda: noted.snaps)
+        zxid, nodes = noted.snaps[0]
+        assert zxid == E1 + 50
+        assert {path for path in nodes if path.startswith("/n")} == {f"/n{E1 + n:x}" for n in range(1, 51)}
+        server.commit(E1 + 51)
+        await until(lambda: noted.told)
+        assert noted.zxids == [E1 + 51]
+        await server.host.stop()
+
+    run(main)
+
+
+def test_a_path(tmp_path):
+    async def main():
+        noted = Noted(None)
+        server = Server(tmp_path, noted, path=f"/n{E1 + 3:x}")
+        server.host.start()
+        server.commit(*range(E1 + 1, E1 + 7))
+        await until(lambda: server.host.runs[0].cursor == E1 + 6)
+        assert noted.zxids == [E1 + 3]
+        await server.host.stop()
+        assert (tmp_path / "publishers" / "p.cursor").read_text() == f"0x{E1 + 6:x}\n"
+
+    run(main)
+
+
+def test_a_publisher_that_lies_is_not_believed(tmp_path):
+    class Liar(Noted):
+        async def inform(self, txns):
+            return txns[-1].zxid + 1
+
+    async def main():
+        server = Server(tmp_path, Liar())
+        server.host.start()
+        server.commit(E1 + 1)
+        await until(lambda: server.host.runs[0].failures)
+        assert "was told nothing after" in server.host.statuses()[0].last_error
+        assert server.host.runs[0].cursor == 0
+        await server.host.stop()
+
+    run(main)
+
+
+def test_voters_refuse_until_told_otherwise(tmp_path, caplog):
+    async def main():
+        refused, allowed = Noted(), Noted()
+        server = Server(tmp_path, refused)
+        server.is_voter = True
+        other = Server(tmp_path, allowed, on_voters=True)
+        other.is_voter = True
+        for one in (server, other):
+            one.host.start()
+            one.commit(E1 + 1)
+        await until(lambda: allowed.told)
+        assert not refused.opened
+        assert "publisher.p.onVoters=true" in caplog.text
+        server.is_voter = False
+        await until(lambda: refused.told)
+        server.is_voter = True
+        await until(lambda: refused.closed)
+        await server.host.stop()
+        await other.host.stop()
+
+    run(main)
+
+
+def test_the_log_is_kept_for_the_slowest_up_to_a_limit(tmp_path):
+    async def main():
+        noted = Noted()
+        server = Server(tmp_path, noted, retain_bytes=1000)
+        assert server.host.keep_zxid() == -1
+        server.host.start()
+        server.commit(E1 + 1)
+        await until(lambda: noted.told)
+        server.bytes_from = 1000
+        assert server.host.keep_zxid() == E1 + 1
+        server.bytes_from = 1001
+        assert server.host.keep_zxid() == -1
+        await server.host.stop()
+
+    run(main)
+
+
+def test_a_cursor_that_is_none_is_said(tmp_path):
+    async def main():
+        (tmp_path / "publishers").mkdir()
+        (tmp_path / "publishers" / "p.cursor").write_text("tomorrow\n")
+        server = Server(tmp_path, Noted(None))
+        server.host.start()
+        await until(lambda: server.host.runs[0].failures)
+        assert "'tomorrow' is no zxid" in server.host.statuses()[0].last_error
+        await server.host.stop()
+
+    run(main)
