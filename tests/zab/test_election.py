@@ -195,6 +195,22 @@ def test_a_later_round_with_a_better_vote() -> None:
     assert says(step) == [(2, 2, 4), (3, 2, 4)]
 
 
+def test_rounds_that_leave_no_next_one_are_ignored() -> None:
+    fle = server(1)
+    fle.start(0, 0, 0)
+    last = (1 << 63) - 1
+    assert fle.receive(3, looking(3, clock=last), 0).sends == []
+    for sid, state in ((2, FOLLOWING), (3, LEADING)):
+        step = fle.receive(sid, told(state, 3, clock=last), 0)
+        assert step.outcome is None
+        assert "in round" in step.notes[0]
+    assert fle.logical_clock == 1
+    # Far beyond any election there has been, and still a round like any other.
+    assert says(fle.receive(3, looking(3, clock=1 << 62), 0)) == [(2, 3, 1 << 62), (3, 3, 1 << 62)]
+    fle.start(0, 0, 0)
+    assert fle.logical_clock == (1 << 62) + 1
+
+
 def test_an_earlier_round_is_answered_and_not_counted() -> None:
     fle = server(1)
     fle.start(0, 0, 0)

@@ -24,6 +24,9 @@ from zabra.zab.zxid import LONG_MIN, NO_ZXID
 # No deadline.
 NEVER: Final = -1
 
+# Rounds above this come from no election: whoever took one over would soon have no next round (64 bits).
+ROUND_MAX: Final[int] = 1 << 62
+
 # An answer that says the same to the same question is not repeated within this time (ms): two servers that
 # each hold the other for a non-voter would otherwise answer each other for ever.
 REPEATED_ANSWER_MS: Final = 100
@@ -267,6 +270,9 @@ class FastLeaderElection:
         step = ElectionStep()
         step.actions.append("ReceiveNotmsg")
         self.peer_up(sid)
+        if n.election_epoch > ROUND_MAX:
+            step.notes.append(f"ignoring a vote of {sid} in round {n.election_epoch}")
+            return step
         if self.state == LOOKING and self.reconfig_enabled and self._is_newer_config(n, step):
             return step
         if sid not in self._view:
