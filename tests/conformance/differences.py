@@ -18,7 +18,6 @@ REASONS: Final[tuple[tuple[str, str], ...]] = (
     ("kazoo/*::test_sasl.*", _SASL),
     ("c-client/*::Zookeeper_SASLAuth::*", _SASL),
     ("c-client/*::*SSL*", _TLS),
-    ("kazoo/*::test_connection.TestReadOnlyMode::*", _READ_ONLY),
     ("c-client/*::Zookeeper_readOnly::*", _READ_ONLY),
 )
 
