@@ -135,7 +135,7 @@ def test_every_write_and_sync_is_refused(alone):
 
 
 def test_the_session_may_be_closed_and_ends_with_its_timeout(alone):
-    conn, response = alone.hello()
+    conn, _ = alone.hello()
     answer = frames(alone.receive(conn, frame(1, codes.OP_CLOSE_SESSION)))
     assert len(answer) == 1
     assert alone.closed == [conn]

@@ -93,7 +93,9 @@ def test_a_session_too_many_is_closed_without_an_answer():
     drive.connect()
 
 
-@pytest.mark.parametrize(("threshold", "size", "admitted"), [(-1, 10**9, True), (10, 10, True), (10, 11, False)])
+@pytest.mark.parametrize(
+    ("threshold", "size", "admitted"), [(-1, 10**9, True), (10, 10, True), (10, 11, False)]
+)
 def test_large(threshold, size, admitted):
     assert LargeRequests(threshold, 5).admits(size) == admitted
 
