@@ -239,8 +239,9 @@ CLUSTER = (
     ),
     Option(
         "zabra.observerMasters", "observer_masters", ADDRESSES, "",
-        "Who may serve this observer in the leader's place, `host:port,host:port`: followers or observers "
-        "with an observerMasterPort. Empty: the voters, where `observerMasterPort` is set.",
+        "Who may serve this observer in the leader's place, `host:port,host:port`, the preferred one first: "
+        "followers or observers with `observerMasterPort`. Empty: the voters, where this server has "
+        "`observerMasterPort` set.",
     ),
     Option(
         "zabra.join", "join", ADDRESSES, "",

@@ -1,8 +1,8 @@
 """Masters: whom an observer may stand under, other than the leader, and who is next.
 
-Upstream's observers go round a shuffled list of the voters with observerMasterPort; ``zabra.observerMasters``
-names others, relaying observers among them.  Source: upstream ``QuorumPeer.nextObserverMaster``;
-docs/adr/0076.
+Upstream's observers go round a shuffled list of the voters with observerMasterPort.  The option
+``zabra.observerMasters`` names others, relaying observers among them, the one to prefer first.  Source:
+upstream ``QuorumPeer.nextObserverMaster``; docs/adr/0076.
 """
 
 from typing import Final
@@ -33,7 +33,7 @@ class Master:
 
 
 class Masters:
-    """A list that is gone round, in an order of this server's own.
+    """A list that is gone round: voters in an order of this server's own, or those named, in their order.
 
     ``given_up``: nobody on it took this observer for too long, so the leader itself is asked next, once.
     A server that registered itself takes no part in elections: its leader is whoever opens a quorum port.
@@ -56,7 +56,7 @@ class Masters:
             return
         self._config = config
         self._next = 0
-        self._list = self._shuffled(self._find(config))
+        self._list = self._find(config)
         if self._settings.is_self_registered:
             own = self._settings.server_id
             voters = [config.servers[sid] for sid in config.voters() if sid != own]
@@ -76,7 +76,7 @@ class Masters:
             for sid in voters:
                 hosts = [(host, port) for host, _ in config.servers[sid].quorum_addresses()]
                 found.append(Master(sid, hosts))
-        return found
+        return self._shuffled(found)
 
     def _shuffled(self, masters: list[Master]) -> list[Master]:
         index = len(masters) - 1
@@ -86,6 +86,10 @@ class Masters:
             index -= 1
         return masters
 
+    def has_list(self) -> bool:
+        """Whether there is anybody but the leader."""
+        return len(self._list) > 0
+
     def has_any(self) -> bool:
         """Whether somebody other than an elected leader is to be asked now."""
         return len(self._list) > 0 and (not self.given_up or len(self._leaders) > 0)
@@ -93,13 +97,19 @@ class Masters:
     def round(self) -> list[Master]:
         """Everybody once, beginning with the one whose turn it is."""
         if self.given_up and self._leaders:
-            return list(self._leaders)
+            return self._list + self._leaders
         return self._list[self._next :] + self._list[: self._next]
 
     def asked(self) -> None:
         """The one whose turn it was has been asked: next time it is the next one's."""
         if self._list:
             self._next = (self._next + 1) % len(self._list)
+
+    def succeeded(self) -> None:
+        """One of them, or the leader, has this observer in step: the preferred one is first next time."""
+        self.given_up = False
+        if self._settings.observer_masters:
+            self._next = 0
 
 
 def sid_at(config: EnsembleConfig, host: str) -> i64:

@@ -23,7 +23,8 @@ from zabra.server.serving import Serving
 from zabra.server.views import RoleView
 from zabra.zab.zxid import follows
 
-# How long masters that do not answer are asked over and over before the leader is.
+# How long masters that do not answer are asked over and over before the leader is looked for, and again, once
+# it is known, before it is asked itself: followers need a while to be in step with a new one.
 PATIENCE_TICKS: Final = 4
 # Between two rounds of asking all of them; doubled up to the second.
 FIRST_PAUSE_MS: Final = 50
@@ -38,18 +39,20 @@ class Observing(Learning):
     def __init__(self, host: Host, peer: Peer, serving: Serving, leader_sid: i64) -> None:
         super().__init__(host, peer, serving, leader_sid)
         settings = host.settings
-        self.asks_masters: bool = leader_sid == NOBODY
+        # Who leads, if an election has told; asked when no master takes this observer.
+        self.leader: i64 = leader_sid
+        self.asks_masters: bool = peer.masters.has_list()
         # Those still to be asked in this round.
         self.round: list[Master] = []
         self.pause_ms: i64 = 0
         self.lag: Lag = Lag(settings, host.now_ms)
         self.served: bool = False
-        if self.asks_masters:
+        if not self.asks_masters:
+            self.ask_leader()
+            return
+        self.round = peer.masters.round()
+        if not settings.is_self_registered or peer.masters.given_up:
             self.connect_deadline_ms = host.now_ms + PATIENCE_TICKS * settings.tick_ms
-            self.round = peer.masters.round()
-        else:
-            peer.masters.given_up = False
-            self.retry_at_ms = host.now_ms + host.random.below(settings.observer_reconnect_delay_ms)
 
     def name(self) -> str:
         return "observer"
@@ -80,9 +83,7 @@ class Observing(Learning):
         elif self.round:
             self.dial(self.round.pop(0))
         elif now >= self.connect_deadline_ms:
-            masters = self.peer.masters
-            masters.given_up = not masters.given_up
-            self.end("no master takes this observer")
+            self.give_up()
         else:
             # Nobody: perhaps they are electing a leader.  All observers are in this place together, so
             # each waits for a time of its own.
@@ -90,6 +91,26 @@ class Observing(Learning):
             self.pause_ms = min(max(FIRST_PAUSE_MS, 2 * self.pause_ms), LONGEST_PAUSE_MS)
             self.retry_at_ms = now + self.pause_ms // 2 + host.random.below(self.pause_ms)
             host.wake_by(self.retry_at_ms)
+
+    def give_up(self) -> None:
+        """No master would have this observer: the leader is asked, or looked for."""
+        masters = self.peer.masters
+        if self.leader != NOBODY:
+            self.host.warn(f"no master takes this observer: asking the leader, {self.leader}")
+            self.asks_masters = False
+            settings = self.host.settings
+            self.connect_deadline_ms = self.host.now_ms + settings.init_limit_ticks * settings.tick_ms
+            self.ask_leader()
+            self.connect(self.host.now_ms)
+        else:
+            masters.given_up = not masters.given_up
+            self.end("no master takes this observer")
+
+    def ask_leader(self) -> None:
+        """From now on the leader itself is dialled, not by all observers at once."""
+        host = self.host
+        self.leader_sid = self.leader
+        self.retry_at_ms = host.now_ms + host.random.below(host.settings.observer_reconnect_delay_ms)
 
     def dial(self, master: Master) -> None:
         """Asks one of the masters."""
@@ -109,7 +130,7 @@ class Observing(Learning):
     # --- in step --------------------------------------------------------------------------------------------
 
     def begin_broadcast(self) -> None:
-        self.peer.masters.given_up = False
+        self.peer.masters.succeeded()
         self.peer.failures = 0
         if self.host.settings.claims_session_ids:
             self.check_claim()
