@@ -9,6 +9,7 @@ from zabra.proto import codes
 from zabra.proto.records import ErrorTxn, TxnHeader
 from zabra.server.roles.learning import entry_of
 from zabra.server.settings import Settings
+from zabra.sim.client import SimClient
 from zabra.sim.cluster import Cluster, Shape
 from zabra.sim.monitor import ClusterMonitor
 from zabra.sim.prng import Prng
@@ -51,3 +52,54 @@ def test_a_txn_under_another_zxid_than_its_packets_is_refused() -> None:
     assert entry_of(7, raw).header.zxid == 7
     with pytest.raises(JuteError, match="the txn 0x7 in a packet of 0x8"):
         entry_of(8, raw)
+
+
+class Idle:
+    """A client program that wants nothing but its session."""
+
+    stopping = False
+
+    def connected(self, client: SimClient) -> None:
+        """Content."""
+
+    def answered(self, client: SimClient, call: object) -> None:
+        """Asked for nothing."""
+
+    def fired(self, client: SimClient, event: object) -> None:
+        """Watches nothing."""
+
+    def over(self, client: SimClient, expired: bool) -> None:
+        """Stays away."""
+
+    def wake(self, client: SimClient, tag: object) -> None:
+        """Waits for nothing."""
+
+
+@pytest.mark.parametrize("voters", [[1, 2, 3], [1]], ids=["leader", "standalone"])
+def test_a_server_that_slept_does_not_hold_it_against_its_clients(voters: list[int]) -> None:
+    """A stopped leader woke up and expired everybody whom the followers had heard all the while."""
+    settings = Settings()
+    settings.tick_ms = 200
+    # It sleeps for longer than sessions last, and not so long that it is deposed.
+    settings.sync_limit_ticks = 40
+    made = Cluster(Shape(voters), settings, Prng(1, "cluster"), ClusterMonitor())
+    made.start()
+    made.run_ms(2000)
+    leader = next(sid for sid, mode in modes(made).items() if mode in ("leader", "standalone"))
+    others = [sid for sid in voters if sid != leader] or voters
+    clients = [made.add_client(Idle(), 2000, others) for _ in range(4)]
+    for client in clients:
+        client.start()
+    made.run_ms(1000)
+    assert all(client.is_connected() for client in clients)
+    made.machines[leader].pause()
+    made.run_ms(5000)
+    made.machines[leader].resume()
+    made.run_ms(4000)
+    assert all(client.is_connected() and client.expired == 0 for client in clients)
+    # One that really is silent goes.
+    clients[0].abandon()
+    tree = made.machines[leader].process.server.tree
+    made.run_ms(3000)
+    assert clients[0].session.session_id not in tree.sessions
+    assert all(client.session.session_id in tree.sessions for client in clients[1:])

@@ -87,3 +87,18 @@ def test_the_dump_is_in_order_of_time():
     assert tracker.expiry_buckets() == [(100, [2, 3]), (1000, [1])]
     assert tracker.timeout_of(1) == 950
     assert tracker.timeout_of(9) == 0
+
+
+def test_everybody_may_be_given_more_time():
+    tracker = SessionTracker(TICK, 0)
+    tracker.add(1, 950, 0)
+    tracker.add(2, 50, 0)
+    tracker.add(3, 60, 0)
+    tracker.extend(1234)
+    assert tracker.expiry_buckets() == [(1400, [2, 3]), (2300, [1])]
+    assert tracker.expired(1399) == []
+    assert tracker.touch(3, 500, 1000)
+    assert tracker.expired(1400) == [2]
+    assert tracker.expired(1600) == [3]
+    tracker.remove(1)
+    assert tracker.expired(10_000) == []

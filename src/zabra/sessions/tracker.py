@@ -81,6 +81,17 @@ class SessionTracker:
             self._bucket(expires)[session_id] = None
         return True
 
+    def extend(self, by_ms: i64) -> None:
+        """Every session lives ``by_ms`` longer: for so long nobody could be heard here."""
+        old = self._buckets
+        self._buckets = {}
+        for when in sorted(old):
+            later = self._round_up(when + by_ms - 1)
+            bucket = self._bucket(later)
+            for session_id in old[when]:
+                self._sessions[session_id].expires_ms = later
+                bucket[session_id] = None
+
     def timeout_of(self, session_id: int) -> i64:
         """Negotiated timeout in ms, 0 for an unknown session."""
         session = self._sessions.get(session_id)

@@ -4,6 +4,7 @@ Sessions expire here and nowhere else, containers are collected here, and every 
 """
 
 from collections import deque
+from typing import Final
 
 from mypy_extensions import i64
 
@@ -23,6 +24,9 @@ from zabra.server.serving import Serving
 from zabra.server.settings import Settings
 from zabra.server.views import PART_SESSIONS, RoleView, copy_buckets
 from zabra.sessions.tracker import SessionTracker
+
+# A server with sessions has a turn at least once a tick; after this many without one it has slept.
+SLEEP_TICKS: Final = 2
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -54,6 +58,8 @@ class Proposing(Role):
     def __init__(self, host: Host, serving: Serving) -> None:
         self.host: Host = host
         self.serving: Serving = serving
+        # When sessions were last looked at.
+        self.awake_ms: i64 = host.now_ms
         self.sessions: SessionTracker = SessionTracker(host.settings.tick_ms, host.now_ms)
         self.prep: Prep = self.new_prep(host.tree.last_processed_zxid)
         # Proposed and not committed, in order.
@@ -69,6 +75,7 @@ class Proposing(Role):
 
     def begin_sessions(self) -> None:
         """Every session of the tree gets its full timeout again; those that left only ephemerals end."""
+        self.awake_ms = self.host.now_ms
         tree = self.host.tree
         for session_id, timeout_ms in tree.sessions.items():
             self.sessions.add(session_id, timeout_ms, self.host.now_ms)
@@ -126,6 +133,7 @@ class Proposing(Role):
     def tick_sessions(self) -> None:
         """Ends the sessions whose time is up, and collects what nobody needs any more."""
         host = self.host
+        self.forgive_own_sleep()
         for session_id in self.sessions.expired(host.now_ms):
             host.metrics.stale_sessions_expired.add(1)
             host.info(f"expiring session {hex64(session_id)}")
@@ -138,6 +146,18 @@ class Proposing(Role):
                 0, 0, codes.OP_DELETE_CONTAINER, body.getvalue(), [], OWNER_NONE, 0, host.now_ms
             )
             self.propose(request)
+
+    def forgive_own_sleep(self) -> None:
+        """Time in which this server did not run (stopped, suspended, starved) is nobody's silence.
+
+        Clients were heard elsewhere, or their words wait in this server's sockets.  Upstream expires them.
+        """
+        host = self.host
+        slept_ms = host.now_ms - self.awake_ms
+        self.awake_ms = host.now_ms
+        if slept_ms > SLEEP_TICKS * host.settings.tick_ms:
+            host.warn(f"this server has not run for {slept_ms} ms: sessions get as much more time")
+            self.sessions.extend(slept_ms)
 
     def close_session(self, session_id: i64) -> None:
         """Ends a session that did not end itself."""
