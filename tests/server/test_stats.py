@@ -183,8 +183,9 @@ def test_connections_made_and_refused() -> None:
 def test_expired_sessions() -> None:
     drive = Drive()
     drive.connect(timeout_ms=4000)
-    drive.now_ms += 8000
-    drive.turn()
+    for _ in range(4):
+        drive.now_ms += 2000
+        drive.turn()
     out = values(drive)
     assert out["stale_sessions_expired"] == 1
     assert out["outstanding_changes_queued"] == out["outstanding_changes_removed"]
