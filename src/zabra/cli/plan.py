@@ -1,9 +1,17 @@
 """From a ServerConfig to what a server is made of (``runtime.assembly.Plan``)."""
 
+from importlib.metadata import entry_points
+from typing import Final
+
+from zabra.auth.provider import AuthenticationProvider
 from zabra.auth.registry import Providers, default_providers
-from zabra.config.server import ServerConfig
+from zabra.auth.schemes import DigestProvider, EnsembleProvider, IpProvider, SaslProvider, X509Provider
+from zabra.config.server import ConfigErrors, ConfigProblem, ServerConfig
 from zabra.runtime.assembly import Plan
 from zabra.server.settings import Settings
+
+# Entry points that are authentication providers, by the name for ``authProvider.N``.
+AUTH_GROUP: Final = "zabra.auth"
 
 
 def settings_of(config: ServerConfig) -> Settings:
@@ -44,6 +52,9 @@ def settings_of(config: ServerConfig) -> Settings:
     settings.max_connections_per_ip = config.max_client_connections_per_ip
     settings.global_outstanding_limit = config.global_outstanding_limit
     settings.fsync_warning_ms = config.fsync_warning_threshold_ms
+    settings.flush_delay_ms = config.flush_delay_ms
+    settings.max_write_queue_poll_ms = config.max_write_queue_poll_time_ms
+    settings.max_batch_size = config.max_batch_size
     settings.large_request_threshold = config.large_request_threshold
     settings.large_request_max_bytes = config.large_request_max_bytes
     settings.throttled_op_wait_ms = config.throttled_op_wait_time_ms
@@ -113,8 +124,47 @@ def plan_of(config: ServerConfig) -> Plan:
     plan.trust_empty_snapshot = config.snapshot_trust_empty
     plan.autocreate_db = config.db_autocreate
     plan.emulate_353_ttl = config.emulate_353_ttl
-    plan.providers = Providers(
-        default_providers(config.digest_alg, config.super_digest, config.digest_auth_enabled),
-        config.skip_acl,
-    )
+    plan.sockets.client_keep_alive = config.client_tcp_keep_alive
+    plan.sockets.peer_keep_alive = config.tcp_keep_alive
+    plan.sockets.leader_nodelay = config.leader_nodelay
+    plan.sockets.follower_nodelay = config.follower_nodelay
+    plan.election_bind_attempts = config.election_port_bind_retry
+    plan.purge_interval_ms = config.autopurge_purge_interval_ms
+    plan.purge_retain_count = config.autopurge_snap_retain_count
+    plan.providers = Providers(providers_of(config), config.skip_acl)
     return plan
+
+
+def providers_of(config: ServerConfig) -> list[AuthenticationProvider]:
+    """Those that are always there, and the ones named by ``authProvider.N``.  Raises ConfigErrors."""
+    providers = default_providers(config.digest_alg, config.super_digest, config.digest_auth_enabled)
+    problems: list[ConfigProblem] = []
+    for suffix, name in config.auth_providers:
+        try:
+            providers.append(provider_named(name, config))
+        except (LookupError, ImportError, AttributeError, TypeError) as error:
+            where = config.origins.get("auth_providers", "configuration")
+            problems.append(ConfigProblem(where, f"authProvider.{suffix}", str(error)))
+    if problems:
+        raise ConfigErrors(problems)
+    return providers
+
+
+def provider_named(name: str, config: ServerConfig) -> AuthenticationProvider:
+    """A built-in provider, or an installed one, which is made without arguments.  Raises LookupError."""
+    if name == "digest":
+        return DigestProvider(config.digest_alg, config.super_digest)
+    if name == "ip":
+        return IpProvider()
+    if name == "x509":
+        return X509Provider(config.x509_super_user)
+    if name == "sasl":
+        return SaslProvider(config.let_any_sasl_user_do_x)
+    if name == "ensemble":
+        return EnsembleProvider(",".join(config.ensemble_auth_names))
+    found = {entry.name: entry for entry in entry_points(group=AUTH_GROUP)}
+    if name not in found:
+        known = ", ".join(sorted(["digest", "ensemble", "ip", "sasl", "x509", *found]))
+        raise LookupError(f"no authentication provider {name!r} is installed; there are {known}")
+    provider: AuthenticationProvider = found[name].load()()
+    return provider

@@ -115,8 +115,8 @@ def say(line: str) -> None:
 async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
     """One server from start to stop."""
     started = time.monotonic()
-    plan = plan_of(config)
     try:
+        plan = plan_of(config)
         publishers = AttachedPublishers(config.publishers)
         if config.join:
             await join(plan, config.join, tell)
@@ -124,6 +124,10 @@ async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
         publishers.start(plan, running)
     except PublisherError as error:
         print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INVOCATION
+    except ConfigErrors as errors:
+        for problem in errors.problems:
+            print(f"error: {problem}", file=sys.stderr)
         return EXIT_BAD_INVOCATION
     except DataFolderError as error:
         print(f"error: {error}", file=sys.stderr)

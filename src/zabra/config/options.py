@@ -352,7 +352,7 @@ PERSISTENCE = (
         "How long the log waits for another txn while a flush is held back; -1: a third of `flushDelay`.",
         unit="ms",
     ),
-    Option("maxBatchSize", "max_batch_size", POSITIVE, "1000", "Txns made durable by one flush at most.",
+    Option("maxBatchSize", "max_batch_size", POSITIVE, "1000", "Txns at which a flush is not held back for more.",
            unit="txns"),
     Option(
         "snapshot.compression.method", "snapshot_compression_method",
@@ -488,7 +488,7 @@ LIMITS = (
     ),
     Option(
         "jute.maxbuffer.extrasize", "jute_extra_size", INT, "-1",
-        "How much longer records between servers and on disk may be; -1: `jute.maxbuffer`.",
+        "How much longer records between servers may be; -1: `jute.maxbuffer`.",
         unit="bytes", scope=ENSEMBLE, properties=("zookeeper.jute.maxbuffer.extrasize",),
     ),
     Option(

@@ -15,6 +15,8 @@ from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.runtime.clock import monotonic_ms, wall_ms
 from zabra.runtime.node import Informed, Node, WordAnswer
 from zabra.runtime.os_disk import OsDisk
+from zabra.runtime.purge import AutoPurge, GuardedStore
+from zabra.runtime.sockets import SocketOptions
 from zabra.server.disk_worker import DiskWorker
 from zabra.server.ready import PORT_CLIENT
 from zabra.server.reconfig import backup_file_name
@@ -63,6 +65,11 @@ class Plan:
         self.autocreate_db = True
         self.emulate_353_ttl = False
         self.providers = Providers(default_providers())
+        self.sockets = SocketOptions()
+        self.election_bind_attempts = 3
+        # Old snapshots and logs are removed so often, keeping so many snapshots; 0: never.
+        self.purge_interval_ms = 0
+        self.purge_retain_count = 3
         # Whoever embeds a server may put something of their own between it and the world.
         self.make_disk: Callable[[str], OsDisk] = OsDisk
         self.make_node: Callable[..., Node] = Node
@@ -71,14 +78,18 @@ class Plan:
 class RunningServer:
     """A server that serves: its ``node``, ``server`` and the client ports it got."""
 
-    def __init__(self, node: Node, store: FileTxnSnapLog, client_ports: list[int]) -> None:
+    def __init__(
+        self, node: Node, store: FileTxnSnapLog, client_ports: list[int], purge: AutoPurge
+    ) -> None:
         self.node = node
+        self.purge = purge
         self.server: Server = node.server
         self.store = store
         self.client_ports = client_ports
 
     async def stop(self) -> None:
         """Stops cleanly: everything taken in is on disk afterwards."""
+        await self.purge.stop()
         await self.node.stop()
         self.store.log.close()
 
@@ -101,7 +112,7 @@ def open_disks(plan: Plan) -> tuple[OsDisk, OsDisk]:
 
 def open_plan_store(plan: Plan, data: OsDisk, logs: OsDisk) -> FileTxnSnapLog:
     """Log and snapshots of the plan's folders.  Raises StorageError or OSError."""
-    return open_store(
+    store = open_store(
         data,
         logs,
         autocreate_folders=plan.autocreate_folders,
@@ -112,6 +123,7 @@ def open_plan_store(plan: Plan, data: OsDisk, logs: OsDisk) -> FileTxnSnapLog:
         with_digest=plan.settings.digest_enabled,
         with_last_zxid=plan.last_zxid_in_snapshots,
     )
+    return GuardedStore(store)
 
 
 def open_config_files(plan: Plan, data: OsDisk) -> OsDisk:
@@ -164,6 +176,9 @@ def read_log(
         # The log does not reach back so far (a SNAP has replaced it): the learner needs one too.
         log.info("the log cannot serve a learner from 0x%x: %s", from_zxid, error)
         return [], False
+    except FileNotFoundError as error:
+        log.info("the log cannot serve a learner from 0x%x: purged meanwhile: %s", from_zxid, error)
+        return [], False
     return found, True
 
 
@@ -202,6 +217,8 @@ async def start(
         informed,
     )
     node.log_sync_times = logs.log_sync_times
+    node.sockets = plan.sockets
+    node.election_bind_attempts = plan.election_bind_attempts
     server.recovery_took(recovery_ms, recovered.txns_replayed)
     ports = []
     try:
@@ -211,4 +228,6 @@ async def start(
         await node.stop()
         raise
     node.turn()
-    return RunningServer(node, store, ports)
+    purge = AutoPurge(store, plan.purge_retain_count, plan.purge_interval_ms)
+    purge.start()
+    return RunningServer(node, store, ports, purge)

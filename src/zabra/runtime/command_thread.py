@@ -7,11 +7,13 @@ the group commit.  The log has one, fuzzy snapshots have another.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from zabra.server.disk_worker import DiskFailure, DiskWorker
-from zabra.server.ready import DiskCommand
+from zabra.server.ready import DISK_APPEND, DiskCommand
+from zabra.server.settings import Settings
 
 log = logging.getLogger("zabra")
 
@@ -19,12 +21,54 @@ Done = Callable[[int], None]
 Failed = Callable[[int, str], None]
 
 
+class FlushPace:
+    """How long the log may hold a flush back, so that more txns share it (flushDelay and its like).
+
+    By default not at all: what has gathered while the disk was busy is taken, about ``max_batch`` txns of it.
+    With a delay a flush begins when so much time has passed since the last one, or when for ``poll_ms``
+    nothing more has come, or when the batch is full.  Source: upstream ``SyncRequestProcessor``.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._delay_ms = settings.flush_delay_ms
+        self._poll_ms = settings.max_write_queue_poll_ms
+        self._max_batch = settings.max_batch_size
+        self._flushed = time.monotonic()
+
+    def is_full(self, batch: list[DiskCommand]) -> bool:
+        """Whether no more may join."""
+        return self._max_batch > 0 and txns_in(batch) >= self._max_batch
+
+    def wait_s(self, batch: list[DiskCommand]) -> float:
+        """How long to wait for more, in seconds; only txns are ever held back."""
+        if self._delay_ms <= 0 or any(command.kind != DISK_APPEND for command in batch):
+            return 0.0
+        left_ms = self._delay_ms - (time.monotonic() - self._flushed) * 1000
+        return max(0.0, min(self._poll_ms, left_ms) / 1000)
+
+    def flushed(self) -> None:
+        """A flush has just ended."""
+        self._flushed = time.monotonic()
+
+
+def txns_in(batch: list[DiskCommand]) -> int:
+    """How many txns are to be appended."""
+    return sum(len(command.entries) for command in batch)
+
+
 class CommandThread:
     """``submit`` from the loop; ``done(token)`` and ``failed(token, message)`` are called on the loop."""
 
     def __init__(
-        self, name: str, worker: DiskWorker, loop: asyncio.AbstractEventLoop, done: Done, failed: Failed
+        self,
+        name: str,
+        worker: DiskWorker,
+        loop: asyncio.AbstractEventLoop,
+        done: Done,
+        failed: Failed,
+        pace: FlushPace | None = None,
     ) -> None:
+        self._pace = pace or FlushPace(Settings())
         self._worker = worker
         self._loop = loop
         self._done = done
@@ -67,20 +111,23 @@ class CommandThread:
                 log.exception("internal error in the %s thread", self._thread.name)
                 self._report(self._failed, batch[-1].token, f"internal error: {bug!r}")
                 return
+            self._pace.flushed()
             self._report(self._done, token)
             if ended:
                 return
 
     def _gather(self, first: list[DiskCommand]) -> tuple[list[DiskCommand], bool]:
         batch = first
-        while True:
+        while not self._pace.is_full(batch):
+            wait_s = self._pace.wait_s(batch)
             try:
-                more = self._queue.get_nowait()
+                more = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
             except Empty:
-                return batch, False
+                break
             if more is None:
                 return batch, True
             batch = batch + more
+        return batch, False
 
     def _report(self, call: Callable[..., None], *arguments: object) -> None:
         try:

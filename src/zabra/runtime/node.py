@@ -6,17 +6,17 @@ that arrived together is answered together: one write per connection, one append
 
 import asyncio
 import logging
-import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
 
 from zabra.proto.request import FIRST_CONNECTION_ID
 from zabra.proto.txn import TxnEntry
 from zabra.runtime.clock import monotonic_ms, wall_ms
-from zabra.runtime.command_thread import CommandThread
+from zabra.runtime.command_thread import CommandThread, FlushPace
 from zabra.runtime.ports import Port
+from zabra.runtime.sockets import SocketOptions
 from zabra.server.disk_worker import DiskWorker
-from zabra.server.ready import PORT_CLIENT, Dial, Listen, LogRead, Ready
+from zabra.server.ready import PORT_CLIENT, PORT_ELECTION, Dial, Listen, LogRead, Ready
 from zabra.server.recovery import Recovered
 from zabra.server.server import Server
 
@@ -29,6 +29,8 @@ ACCEPTING_ROUNDS = 3
 # Connections that wait to be accepted, on a clients' door that a reconfiguration has opened.
 CLIENT_BACKLOG = 1024
 WRITE_LOW_BYTES = 256 * 1024
+# Pause between attempts to open the election port, as upstream (QuorumCnxManager.Listener).
+BIND_RETRY_S = 1.0
 
 # word, rest of the input -> the text to answer.
 WordAnswer = Callable[[str, bytes], bytes]
@@ -74,8 +76,11 @@ class Node:
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = 0
         self._backlog_limit = server.settings.max_client_backlog
+        self.sockets = SocketOptions()
+        # How often opening the election port is tried; 0: until it succeeds.
+        self.election_bind_attempts = 3
         self.log_thread = CommandThread(
-            "zabra-log", log_worker, self.loop, self.disk_done, self.disk_failed
+            "zabra-log", log_worker, self.loop, self.disk_done, self.disk_failed, FlushPace(server.settings)
         )
         self.snapshot_thread = CommandThread(
             "zabra-snapshot", snapshot_worker, self.loop, self.snapshot_done, self.snapshot_failed
@@ -183,8 +188,8 @@ class Node:
         self._next_conn_id += 1
         self.ports[port.conn_id] = port
         sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock is not None:
+            self.sockets.apply(sock, port.port, port.dial_id != 0)
         transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
         peer = transport.get_extra_info("peername") or ("unknown", 0)
         self.turn()
@@ -271,12 +276,25 @@ class Node:
         opened: list[asyncio.Server] = []
         for host, number in listen.addresses:
             try:
-                opened.append(await self._open(int(listen.port), host, number, 128))
+                opened.append(await self._open_patiently(int(listen.port), host, number))
             except OSError as error:
                 log.error("cannot listen on %s:%d: %s", host, number, error)
                 self.turn()
                 self.server.listen_failed(int(listen.port), str(error))
         self.peer_listeners[int(listen.port)] = opened
+
+    async def _open_patiently(self, port: int, host: str, number: int) -> asyncio.Server:
+        """Opens a door for other servers; an election port still in use may become free.  Raises OSError."""
+        attempt = 1
+        while True:
+            try:
+                return await self._open(port, host, number, 128)
+            except OSError as error:
+                if port != PORT_ELECTION or attempt == self.election_bind_attempts:
+                    raise
+                log.warning("cannot listen on %s:%d yet (attempt %d): %s", host, number, attempt, error)
+            attempt += 1
+            await asyncio.sleep(BIND_RETRY_S)
 
     async def _move_clients(self, listen: Listen) -> None:
         """Clients come in elsewhere from now on; those that are in stay."""

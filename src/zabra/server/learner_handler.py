@@ -118,7 +118,7 @@ class LearnerHandler:
         # It is sent whatever is proposed or committed from now on.
         self.forwarding: bool = False
         self.new_leader_sent: bool = False
-        self.buffer: PacketBuffer = PacketBuffer(2 * host.settings.jute_max_buffer + 1024)
+        self.buffer: PacketBuffer = PacketBuffer(host.settings.longest_packet())
         self.out: Writer = Writer()
         # A snapshot on its way, and what must come behind it.
         self.walk: SnapshotWalk | None = None

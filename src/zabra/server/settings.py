@@ -6,6 +6,8 @@ The composition root fills it from ``config.ServerConfig``; the simulator fills 
 from typing import Final
 
 DEFAULT_TICK_MS: Final = 2000
+# What a packet between servers has around a record of the greatest length.
+PACKET_MARGIN_BYTES: Final = 1024
 
 
 class Settings:
@@ -57,6 +59,11 @@ class Settings:
         self.global_outstanding_limit: int = 1000
         # An fsync of the log that takes longer is worth a warning.
         self.fsync_warning_ms: int = 1000
+        # A flush may be held back so long to gather more txns; it begins earlier when for poll ms nothing
+        # has come, or with so many txns.
+        self.flush_delay_ms: int = 0
+        self.max_write_queue_poll_ms: int = 0
+        self.max_batch_size: int = 1000
         self.large_request_threshold: int = -1
         self.large_request_max_bytes: int = 100 * 1024 * 1024
         self.throttled_op_wait_ms: int = 0
@@ -109,6 +116,14 @@ class Settings:
         self.eager_acl_check: bool = False
         # A member that finds no leader serves reads to clients that allow it.
         self.read_only_enabled: bool = False
+
+    def longest_record(self) -> int:
+        """Bytes of the longest string or buffer between servers: a request's, and what is put around it."""
+        return self.jute_max_buffer + self.jute_extra_size
+
+    def longest_packet(self) -> int:
+        """Bytes of the longest packet between servers."""
+        return self.longest_record() + PACKET_MARGIN_BYTES
 
     def session_timeout_bounds(self) -> tuple[int, int]:
         """(min, max) negotiable session timeout in ms; the defaults are 2 and 20 ticks."""

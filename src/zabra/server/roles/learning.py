@@ -158,7 +158,7 @@ class Learning(Role, RelayBase):
         )
         self.read_timeout_ms: i64 = settings.tick_ms * settings.init_limit_ticks
         self.last_heard_ms: i64 = host.now_ms
-        self.buffer: PacketBuffer = PacketBuffer(2 * settings.jute_max_buffer + 1024)
+        self.buffer: PacketBuffer = PacketBuffer(settings.longest_packet())
         self.sync: LearnerSync | None = None
         self.sync_began_ms: i64 = host.now_ms
         self.loader: TreeLoader | None = None
@@ -470,7 +470,7 @@ class Learning(Role, RelayBase):
         self.serving_tree_is_void()
         host = self.host
         self.loader = TreeLoader(
-            host.tree.types, host.settings.digest_enabled, 2 * host.settings.jute_max_buffer
+            host.tree.types, host.settings.digest_enabled, host.settings.longest_record()
         )
         self.snapshot_read = False
         self.after_snapshot = b""
