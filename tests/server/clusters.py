@@ -104,7 +104,9 @@ class Ensemble:
         """Lets simulated time pass until ``condition`` holds."""
         deadline = self.cluster.scheduler.now_us + within_ms * 1000
         while not condition():
-            assert self.cluster.scheduler.now_us < deadline, f"not within {within_ms} ms: {what}"
+            if self.cluster.scheduler.now_us >= deadline:
+                self.check()
+                raise AssertionError(f"not within {within_ms} ms: {what}; {self.modes()}")
             self.cluster.run_ms(1)
         self.check()
 

@@ -51,6 +51,7 @@ class Lag:
         "_asked_informs",
         "_asked_ms",
         "_every_ms",
+        "_fell_back",
         "_informs",
         "_last_inform_ms",
         "_limit_ms",
@@ -73,6 +74,7 @@ class Lag:
         self._asked_ms: i64 = UNKNOWN
         self._asked_informs: i64 = 0
         self._next_ms: i64 = now_ms
+        self._fell_back: bool = False
         self.in_step: bool = not self.is_limited()
 
     def is_limited(self) -> bool:
@@ -105,25 +107,33 @@ class Lag:
         self._txns = self._informs - self._asked_informs + max(0, master_txns)
         self._asked_ms = UNKNOWN
         if self.is_limited():
-            # Once too far behind, it comes back only when clearly near: no coming and going at the limit.
-            part: i64 = 1 if self.in_step else 2
+            # Who fell back comes back only when clearly near: no coming and going at the limit.
+            part: i64 = 2 if self._fell_back else 1
             near_ms = self._limit_ms == 0 or self._ms * part <= self._limit_ms
             near_txns = self._limit_txns == 0 or self._txns * part <= self._limit_txns
-            self.in_step = near_ms and near_txns
+            if near_ms and near_txns:
+                self.in_step = True
+                self._fell_back = False
+            elif self.in_step:
+                self.fall_back()
         self._next_ms = now_ms + (self._every_ms if self.in_step else RETRY_MS)
+
+    def fall_back(self) -> None:
+        """It was near enough, and no longer is."""
+        self.in_step = False
+        self._fell_back = True
 
     def tick(self, now_ms: i64) -> None:
         """Time has passed: an answer that does not come says something too.
 
         Only while txns come: where none does, the leader cannot commit, and nobody is behind.
         """
-        if self._asked_ms == UNKNOWN or not self.is_limited():
+        if self._asked_ms == UNKNOWN or not self.in_step or not self.is_limited():
             return
-        if self._limit_txns > 0 and self.txns() > self._limit_txns:
-            self.in_step = False
         flows = now_ms - self._last_inform_ms <= self._every_ms
-        if flows and self._limit_ms > 0 and self.ms(now_ms) > self._limit_ms:
-            self.in_step = False
+        late = flows and self._limit_ms > 0 and self.ms(now_ms) > self._limit_ms
+        if late or (self._limit_txns > 0 and self.txns() > self._limit_txns):
+            self.fall_back()
 
     def wake_ms(self, now_ms: i64) -> i64:
         """When ``tick`` and ``should_ask`` should be called next."""

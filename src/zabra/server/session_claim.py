@@ -23,20 +23,23 @@ FIRST_BYTE: Final = 64
 LAST_BYTE: Final = 127
 TIME_MASK: Final = (1 << 40) - 1
 CXID_LIMIT: Final = 0x7FFFFFFF
+TIMEOUT_SPREAD_MS: Final = 1 << 12
 
 
 class SessionClaim:
     """The range one server holds or asks for.  ``first_id`` is the session that holds it, 0 for none."""
 
-    __slots__ = ("_random", "_tries", "asked_cxid", "asked_id", "first_id")
+    __slots__ = ("_random", "_tries", "asked_cxid", "asked_id", "asked_timeout_ms", "first_id")
 
     def __init__(self, random: SplitMix) -> None:
         self._random: SplitMix = random
         self._tries: i64 = 0
         self.first_id: i64 = 0
-        # What was asked for and not answered; the cxid tells our txn from another's for the same session.
+        # What was asked for and not answered; cxid and timeout tell our txn from another's for the same
+        # session: 43 bits that are drawn.
         self.asked_id: i64 = 0
         self.asked_cxid: i64 = 0
+        self.asked_timeout_ms: i64 = 0
 
     def is_held(self) -> bool:
         """Whether there are ids to give out."""
@@ -46,8 +49,11 @@ class SessionClaim:
         """Whether it is time for another range: ids up to ``last_session_id`` are used."""
         return last_session_id - self.first_id > RENEW_IDS
 
-    def choose(self, config: EnsembleConfig, wall_ms: i64) -> None:
-        """Chooses the range to ask for: a second from now on, under a top byte that is no member's id."""
+    def choose(self, config: EnsembleConfig, wall_ms: i64, timeout_ms: i64) -> None:
+        """Chooses the range to ask for: a second from now on, under a top byte that is no member's id.
+
+        The session that holds it will have a timeout of ``timeout_ms`` or a little more.
+        """
         taken = dict.fromkeys([sid & 0xFF for sid in config.servers])
         free = [byte for byte in range(FIRST_BYTE, LAST_BYTE + 1) if byte not in taken]
         if not free:
@@ -57,10 +63,13 @@ class SessionClaim:
         self._tries += 1
         self.asked_id = signed_id((byte << 56) | (((second << 10) & TIME_MASK) << 16))
         self.asked_cxid = 1 + self._random.below(CXID_LIMIT)
+        self.asked_timeout_ms = timeout_ms + self._random.below(TIMEOUT_SPREAD_MS)
 
-    def is_answer(self, session_id: i64, cxid: i64) -> bool:
+    def is_answer(self, session_id: i64, cxid: i64, timeout_ms: i64) -> bool:
         """Whether a createSession txn is the one asked for."""
-        return self.asked_id != 0 and session_id == self.asked_id and cxid == self.asked_cxid
+        if self.asked_id == 0 or session_id != self.asked_id:
+            return False
+        return cxid == self.asked_cxid and timeout_ms == self.asked_timeout_ms
 
     def settle(self, sessions: dict[int, int]) -> bool:
         """The txn asked for is committed, and not applied yet: whether the range is ours.

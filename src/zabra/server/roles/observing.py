@@ -11,7 +11,7 @@ from mypy_extensions import i64
 from zabra.jute.primitives import Writer
 from zabra.proto import codes
 from zabra.proto.packets import decode_inform_and_activate, describe_packet, encode_packet, request_packet
-from zabra.proto.records import QuorumPacket
+from zabra.proto.records import CreateSessionTxn, QuorumPacket
 from zabra.proto.txn import TxnEntry
 from zabra.server.host import Host
 from zabra.server.lag import PROBE_SESSION, Lag, decode_lag, encode_lag
@@ -195,9 +195,9 @@ class Observing(Learning):
             # It has expired while this server was away.
             claim.lose()
         if not claim.is_held() or claim.is_worn(self.serving.last_session_id):
-            claim.choose(self.peer.config, self.host.wall_ms)
+            claim.choose(self.peer.config, self.host.wall_ms, self.serving.max_timeout_ms)
             body = Writer()
-            body.write_int(int(self.serving.max_timeout_ms))
+            body.write_int(int(claim.asked_timeout_ms))
             packet = request_packet(
                 claim.asked_id, claim.asked_cxid, codes.OP_CREATE_SESSION, body.getvalue(), None
             )
@@ -207,7 +207,10 @@ class Observing(Learning):
         """Looks out for the txns that give and take the session ids; before they are applied."""
         header = entry.header
         claim = self.peer.claim
-        if header.type == codes.OP_CREATE_SESSION and claim.is_answer(header.client_id, header.cxid):
+        record = entry.record
+        if isinstance(record, CreateSessionTxn) and claim.is_answer(
+            header.client_id, header.cxid, record.time_out
+        ):
             if claim.settle(self.host.tree.sessions):
                 self.serving.last_session_id = claim.first_id
                 self.host.info(f"observer: session ids from 0x{claim.first_id:x} on")
