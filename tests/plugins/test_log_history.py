@@ -106,8 +106,9 @@ def test_purged_and_replaced_meanwhile(disk, log):
 @pytest.mark.parametrize("seed", range(10))
 def test_any_interleaving(disk, log, seed):
     rng = random.Random(seed)
-    history = LogHistory(disk, disk, 0)
-    zxid, written, got = E1, [], []
+    history = LogHistory(disk, disk, E1)
+    zxid, written, got = E1 + 1, [E1 + 1], []
+    write(log, zxid)
     for _ in range(120):
         what = rng.random()
         if what < 0.5:

@@ -12,9 +12,9 @@ killed may know less than it has published.  Then it waits until the server has 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from zabra.plugins.cursors import CursorStore
 from zabra.plugins.feed import Compacted, Feed, Subscription
@@ -32,6 +32,28 @@ COMMITS_EVERY_S: Final = 0.2
 # The host's cursors are written at most this often: what is told twice after a crash.
 CURSOR_EVERY_S: Final = 0.2
 NOT_KNOWN: Final = -1
+# How long a stop waits for what a publisher has under way.
+STOP_S: Final = 5.0
+
+T = TypeVar("T")
+
+
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Awaits ``work``; when cancelled, first lets it end, for STOP_S at most.
+
+    Work in a thread goes on whatever becomes of the task that waits for it, and nothing else may be done to
+    the same target meanwhile.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        _, late = await asyncio.wait([task], timeout=STOP_S)
+        for one in late:
+            one.cancel()
+        if not late and not task.cancelled() and task.exception() is not None:
+            log.debug("failed while it was stopped: %s", task.exception())
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +151,10 @@ class PublisherRun:
             self.last_error = f"{type(error).__name__}: {error}"
             log.warning("publisher %s: %s; trying again", self.plan.name, self.last_error)
             log.debug("publisher %s", self.plan.name, exc_info=True)
+            this = asyncio.current_task()
+            if this is not None and this.cancelling():
+                # It was the end that failed.
+                raise asyncio.CancelledError from error
 
     async def _close(self, publisher: Publisher) -> None:
         if self._keeps_cursor and self.cursor > self._saved:
@@ -136,7 +162,7 @@ class PublisherRun:
         await publisher.close()
 
     async def _publish(self, publisher: Publisher) -> None:
-        own = await publisher.open(self._context)
+        own = await finish(publisher.open(self._context))
         self._keeps_cursor = own is None
         if own is None:
             self._saved = self.cursor = await asyncio.to_thread(self._store.read, self.plan.name)
@@ -164,7 +190,7 @@ class PublisherRun:
     async def _snap(self, publisher: Publisher) -> Subscription:
         self.state = "snapshot"
         snap = await self._snapshots.take(self.plan.host.path)
-        await publisher.snap(snap)
+        await finish(publisher.snap(snap))
         self.snapshot_count += 1
         await self._durable(snap.zxid, snap.zxid, 0.0)
         return self._feed.subscribe(snap.zxid)
@@ -174,7 +200,7 @@ class PublisherRun:
         wanted = self._filter.of(txns)
         last = txns[-1].zxid
         if wanted:
-            self._told = await publisher.inform(wanted)
+            self._told = await finish(publisher.inform(wanted))
             self._given = wanted[-1].zxid
         durable = last if self._told == self._given else self._told
         self.published_txns += len(wanted)
@@ -193,7 +219,7 @@ class PublisherRun:
             await self._save(self.cursor)
 
     async def _save(self, cursor: int) -> None:
-        await asyncio.to_thread(self._store.write, self.plan.name, cursor)
+        await finish(asyncio.to_thread(self._store.write, self.plan.name, cursor))
         self._saved = cursor
 
 

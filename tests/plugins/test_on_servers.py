@@ -1,0 +1,82 @@
+"""Publishers on real servers that are killed: the target holds exactly what was committed."""
+
+import asyncio
+import json
+import random
+
+from zabra.plugins.changes import committed_txn
+from zabra.plugins.jsontext import txn_object
+from zabra.plugins.log_history import LogHistory
+from zabra.proto.txn import decode_txn
+from zabra.runtime.os_disk import OsDisk
+from zabra.testing.ensemble import AsyncEnsemble
+
+WITHIN_S = 40
+
+
+def rows_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def logged(member):
+    """What is in a member's log, as the publisher writes it."""
+    disk = OsDisk(member.folder / "data")
+    history = LogHistory(disk, disk, 0)
+    return [txn_object(committed_txn(decode_txn(raw))) for raw in history.read(1 << 62, 1 << 30)]
+
+
+async def until_published(path, zxid):
+    async with asyncio.timeout(WITHIN_S):
+        while not any(row.get("zxid") == f"0x{zxid:x}" for row in rows_of(path)[-50:]):
+            await asyncio.sleep(0.02)
+
+
+async def write_all(client, count):
+    """Creates and sets, with others' failures taken as they come; returns the last zxid."""
+    last = 0
+    for number in range(count):
+        stat = await client.set("/counter", b"%d" % number)
+        last = stat.mzxid
+    return last
+
+
+def test_the_file_is_the_log_whatever_is_killed(tmp_path):
+    async def main():
+        rng = random.Random(5)
+        out = tmp_path / "out.jsonl"
+        options = {"publisher.out.class": "jsonl", "publisher.out.file": out}
+        async with AsyncEnsemble(3, 1, options=options, folder=tmp_path / "ensemble") as ensemble:
+            observer = ensemble.observers[0]
+            for _ in range(5):
+                voters = [sid for sid in ensemble.members if sid != observer]
+                async with ensemble.client(*voters) as client:
+                    if await client.exists("/counter") is None:
+                        await client.create("/counter")
+                    writing = asyncio.ensure_future(write_all(client, 60))
+                    victim = rng.choice(["observer", "publisher", "leader"])
+                    while len(rows_of(out)) < 10:
+                        await asyncio.sleep(0.01)
+                    if victim == "observer":
+                        await ensemble.kill(observer)
+                        await ensemble.start(observer)
+                    elif victim == "publisher":
+                        host = ensemble.members[observer].publishers.host
+                        await host.stop()
+                        host.start()
+                    last = await writing
+                if victim == "leader":
+                    leader = ensemble.leader
+                    await ensemble.kill(leader)
+                    await ensemble.wait_leader()
+                    await ensemble.start(leader)
+                    await ensemble.wait_ready()
+                await until_published(out, last)
+            await ensemble.wait_ready()
+            rows = rows_of(out)
+            leader = ensemble.members[ensemble.leader]
+            expected = logged(leader)
+        assert not [row for row in rows if "zxid" not in row]
+        assert rows == expected[: len(rows)]
+        assert len(rows) >= 300
+
+    asyncio.run(main())
