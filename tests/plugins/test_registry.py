@@ -1,0 +1,48 @@
+"""Publishers by name; every mistake in the configuration names its key."""
+
+import dataclasses
+
+import pytest
+
+from zabra.plugins.builtin.jsonl import JsonlPublisher
+from zabra.plugins.registry import PublisherError, available, camel, plan_publishers
+
+
+def test_a_plan():
+    (plan,) = plan_publishers(
+        {"audit": {"class": "jsonl", "file": "/x", "fsync": "no", "path": "/a", "batchTxns": "7"}}
+    )
+    assert (plan.name, plan.kind, plan.options) == ("audit", "jsonl", {"file": "/x", "fsync": False})
+    assert (plan.host.path, plan.host.batch_txns, plan.host.on_voters) == ("/a", 7, False)
+    assert isinstance(plan.make(), JsonlPublisher)
+    assert plan.make() is not plan.make()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "text"),
+    [
+        ("a b", {"class": "jsonl"}, "publisher.a b: a name has letters"),
+        ("p", {}, "publisher.p.class: is not set"),
+        ("p", {"class": "carrier-pigeon"}, "publisher.p.class: there is no publisher 'carrier-pigeon'"),
+        ("p", {"class": "jsonl"}, "publisher.p.file: is not set"),
+        ("p", {"class": "jsonl", "file": ""}, "publisher.p: file is empty"),
+        ("p", {"class": "jsonl", "file": "x", "fsync": "perhaps"}, "publisher.p.fsync: 'perhaps' is neither"),
+        ("p", {"class": "jsonl", "file": "x", "flie": "x"}, "publisher.p.flie: 'jsonl' has no such option"),
+        ("p", {"class": "jsonl", "file": "x", "batchTxns": "many"}, "publisher.p.batchTxns: 'many' is not a"),
+        ("p", {"class": "jsonl", "file": "x", "batchTxns": "0"}, "publisher.p.batchTxns: is 0, must be"),
+        ("p", {"class": "jsonl", "file": "x", "path": "a/"}, "publisher.p.path: 'a/' is not a path"),
+    ],
+)
+def test_mistakes(name, given, text):
+    with pytest.raises(PublisherError) as caught:
+        plan_publishers({name: given})
+    assert str(caught.value).startswith(text)
+
+
+def test_every_built_in_can_be_loaded():
+    for entry in available().values():
+        assert dataclasses.is_dataclass(entry.load().Options)
+
+
+def test_keys_are_in_the_style_of_zoo_cfg():
+    assert camel("max_backoff_ms") == "maxBackoffMs"
