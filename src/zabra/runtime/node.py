@@ -79,6 +79,7 @@ class Node:
         self.sockets = SocketOptions()
         # How often opening the election port is tried; 0: until it succeeds.
         self.election_bind_attempts = 3
+        self.bind_retry_s = BIND_RETRY_S
         self.log_thread = CommandThread(
             "zabra-log", log_worker, self.loop, self.disk_done, self.disk_failed, FlushPace(server.settings)
         )
@@ -276,14 +277,14 @@ class Node:
         opened: list[asyncio.Server] = []
         for host, number in listen.addresses:
             try:
-                opened.append(await self._open_patiently(int(listen.port), host, number))
+                opened.append(await self.open_patiently(int(listen.port), host, number))
             except OSError as error:
                 log.error("cannot listen on %s:%d: %s", host, number, error)
                 self.turn()
                 self.server.listen_failed(int(listen.port), str(error))
         self.peer_listeners[int(listen.port)] = opened
 
-    async def _open_patiently(self, port: int, host: str, number: int) -> asyncio.Server:
+    async def open_patiently(self, port: int, host: str, number: int) -> asyncio.Server:
         """Opens a door for other servers; an election port still in use may become free.  Raises OSError."""
         attempt = 1
         while True:
@@ -294,7 +295,7 @@ class Node:
                     raise
                 log.warning("cannot listen on %s:%d yet (attempt %d): %s", host, number, attempt, error)
             attempt += 1
-            await asyncio.sleep(BIND_RETRY_S)
+            await asyncio.sleep(self.bind_retry_s)
 
     async def _move_clients(self, listen: Listen) -> None:
         """Clients come in elsewhere from now on; those that are in stay."""
