@@ -155,16 +155,17 @@ def prepare(group: Ensemble) -> None:
 
 def markdown(rows: Sequence[Mapping[str, Any]], systems: Sequence[str]) -> str:
     """Percentiles per system."""
-    lines = ["| system | kills | first ack p50 ms | p90 ms | max ms | moved session p50 ms | sessions kept |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = ["| system | kills | first ack p50 ms | p90 ms | p99 ms | max ms | moved session p50 ms | kept |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
     for name in systems:
         own = [row for row in rows if row["system"] == name]
         first = sorted(row["first_ack_ms"] for row in own)
         moved = statistics.median(row["moved_session_ms"] for row in own)
         p90 = first[-(-9 * len(first) // 10) - 1]
+        p99 = first[-(-99 * len(first) // 100) - 1]
         kept = sum(row["session_kept"] for row in own)
         lines.append(
-            f"| {name} | {len(own)} | {statistics.median(first):.0f} | {p90:.0f} | {first[-1]:.0f} "
+            f"| {name} | {len(own)} | {statistics.median(first):.0f} | {p90:.0f} | {p99:.0f} | {first[-1]:.0f} "
             f"| {moved:.0f} | {kept} of {len(own)} |"
         )
     return "\n".join(lines)
