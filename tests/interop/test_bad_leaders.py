@@ -314,7 +314,7 @@ def test_a_bad_leader_is_left(prey: Prey, move: Move, reason: str, counted: dict
 
 
 ELECTIONS: list[tuple[str, list[tuple[int, bytes]]]] = [
-    ("the last round", [(2, vote(LOOKING, 2, 0, HUGE)), (3, vote(LOOKING, 3, 0, HUGE))]),
+    ("the last round", [(2, vote(FOLLOWING, 3, 0, HUGE)), (3, vote(LEADING, 3, 0, HUGE))]),
     ("the last zxid and epoch", [(3, vote(LOOKING, 3, HUGE, 1, HUGE))]),
     ("rounds below zero", [(2, vote(LOOKING, 2, 0, -HUGE - 1)), (3, vote(FOLLOWING, 3, 0, -1))]),
     ("a leader that nobody follows", [(3, vote(LEADING, 3, 0, 5))]),
