@@ -6,6 +6,7 @@ beside the data, for a start while nobody can be asked.  See docs/adr/0078.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -142,8 +143,15 @@ async def is_open(address: Address) -> bool:
             _, writer = await asyncio.open_connection(host, port)
     except (OSError, TimeoutError):
         return False
-    writer.close()
+    await hang_up(writer)
     return True
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Closes a connection; how it ends does not matter."""
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def ask_client_port(address: Address) -> EnsembleConfig | None:
@@ -184,7 +192,7 @@ async def takes_learners(address: Address, sid: int) -> bool:
                     if packet is not None:
                         return packet.type == codes.PACKET_LEADERINFO
             finally:
-                writer.close()
+                await hang_up(writer)
     except (OSError, TimeoutError, JuteError) as error:
         log.debug("no master at %s: %s", show(address), error)
     return False
