@@ -61,6 +61,7 @@ FOUR_LETTER_WORDS: Final = {
 TELNET_CLOSE: Final = b"\xff\xf4\xff\xfd"
 NO_PASSWORD: Final = bytes(PASSWORD_BYTES)
 UNIMPLEMENTED_ZXID: Final = -1
+ENSEMBLE_SCHEME: Final = "ensemble"
 # What stands before the body of a reply, behind its length: ReplyHeader.
 REPLY_HEADER_BYTES: Final = 16
 
@@ -634,7 +635,9 @@ class Serving:
             self.close(conn)
             return
         if ids is None:
-            self.reply(conn, xid, 0, codes.ERR_AUTH_FAILED)
+            # Who means another ensemble is to try another server, and is told nothing, as upstream.
+            if packet.scheme != ENSEMBLE_SCHEME or self.host.providers.get(packet.scheme) is None:
+                self.reply(conn, xid, 0, codes.ERR_AUTH_FAILED)
             self.close(conn)
             return
         # Requests already on their way keep the list they were made with.
