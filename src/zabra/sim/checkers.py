@@ -207,7 +207,7 @@ class HistoryChecker:
             self.judgement.complain("decision", f"{one!r}: 0x{zxid:x} is {got!r}, due was {due!r}")
 
     def _was_moved(self, got: object, one: Invocation) -> bool:
-        """A session that has tried to connect again may have left a request behind, refused with SESSIONMOVED.
+        """A session that has tried to connect again may have left a request behind: SESSIONMOVED.
 
         The client then hears nothing: its old connection is closed.
         """

@@ -18,7 +18,7 @@ from zabra.server.recovery import Recovered, RecoveryOptions, open_store, recove
 from zabra.server.server import Server
 from zabra.server.settings import Settings
 from zabra.sim.clock import US_PER_MS, MachineClock
-from zabra.sim.disk import SimDisk
+from zabra.sim.disk import Draws, SimDisk
 from zabra.sim.events import Scheduler
 from zabra.sim.network import End, Network
 from zabra.sim.prng import Prng
@@ -130,7 +130,7 @@ class DiskQueue:
         process = self.process
         if not process.alive:
             return
-        if process.machine.paused:
+        if process.machine.paused or process.machine.disk_held:
             self.deferred = True
             return
         batch = self.batch
@@ -174,7 +174,8 @@ class DiskQueue:
         if not self.batch or self.broken or self.carried_out:
             return
         disk = self.process.machine.disk
-        countdown = _Countdown(self.process.machine.prng.below(_CRASH_WINDOW_OPS))
+        machine = self.process.machine
+        countdown = _Countdown(machine.prng.below(machine.crash_window_ops))
         disk.before = countdown.tick
         try:
             self.worker.run(self.batch)
@@ -243,6 +244,9 @@ class Machine:
         self.process: Process | None = None
         self.lives = 0
         self.paused = False
+        self.disk_held = False
+        # Among so many disk operations of the batch under way a crash picks its moment.
+        self.crash_window_ops = _CRASH_WINDOW_OPS
         # How much slower than usual; and the disk's own pace.
         self.slowness = 1
         self.fsync_us = 300
@@ -252,6 +256,16 @@ class Machine:
         self.refusal = ""
         # The next start is cut off at the n-th disk operation of recovery (-1: it is not).
         self.cut_recovery_at = -1
+
+    def open_store(self) -> FileTxnSnapLog:
+        """Log and snapshots on this machine's disk."""
+        return open_store(
+            self.disk,
+            self.disk,
+            preallocate_bytes=self.plan.preallocate_bytes,
+            log_size_limit_bytes=self.plan.log_size_limit_bytes,
+            with_digest=self.plan.settings.digest_enabled,
+        )
 
     def is_up(self) -> bool:
         """Whether a server runs here."""
@@ -302,7 +316,14 @@ class Machine:
                 self.network.close(end)
             self.network.owners[self.sid] = NobodyListens()
 
-    def cut_power(self, scatter: bool = False) -> None:
+    def hold_disk(self, held: bool) -> None:
+        """Disk work begins and does not complete, or completes again."""
+        self.disk_held = held
+        if not held and self.process is not None:
+            self.process.log_queue.resume()
+            self.process.snapshot_queue.resume()
+
+    def cut_power(self, scatter: bool = False, draws: Draws | None = None) -> None:
         """The machine loses power: unsynced bytes may be gone or torn, and nobody is told."""
         process = self.process
         if process is not None:
@@ -311,7 +332,7 @@ class Machine:
             for end in list(process.ends.values()):
                 self.network.vanish(end)
         self.network.owners.pop(self.sid, None)
-        self.disk.crash(self.prng, scatter)
+        self.disk.crash(self.prng if draws is None else draws, scatter)
 
     def _end(self, process: "Process") -> None:
         process.alive = False
@@ -403,15 +424,8 @@ class Process:
     def boot(self) -> None:
         """Recovers from the disk and builds the server.  Raises StorageError, OSError, PowerCut."""
         machine = self.machine
-        plan = machine.plan
         disk = machine.disk
-        self.store = open_store(
-            disk,
-            disk,
-            preallocate_bytes=plan.preallocate_bytes,
-            log_size_limit_bytes=plan.log_size_limit_bytes,
-            with_digest=plan.settings.digest_enabled,
-        )
+        self.store = machine.open_store()
         self.recovered = self._recover()
         self.epochs = Epochs(disk, VERSION_FOLDER)
         recover_epochs(self.epochs, self.recovered)

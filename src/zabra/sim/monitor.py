@@ -12,6 +12,7 @@ Names are those of upstream's TLA+ specifications.
 
 import traceback
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Final
 
 from zabra.proto.txn import TxnEntry, decode_txn
@@ -24,7 +25,7 @@ from zabra.server.ready import (
     DISK_TRUNCATE,
     DiskCommand,
 )
-from zabra.server.recovery import Recovered, open_store
+from zabra.server.recovery import Recovered
 from zabra.sim.checkers import Judgement
 from zabra.sim.machine import Machine, Process
 from zabra.storage.errors import StorageError
@@ -82,6 +83,8 @@ class ClusterMonitor:
         self._proposed: dict[int, bytes] = {}
         self.leader_since_us: dict[int, int] = {}
         self._now_us = 0
+        # Whoever reads along: ("disks" or "commits", a line).
+        self.listener: Callable[[str, str], None] | None = None
         self._digests: list[int] = []
 
     def promise(self, sid: int) -> Promise:
@@ -125,7 +128,7 @@ class ClusterMonitor:
         """Looks in the server's own log; where a SNAP has replaced that, in everybody else's."""
         others = [machine for machine in self.machines.values() if machine is not process.machine]
         for machine in [process.machine, *others]:
-            store = open_store(machine.disk, machine.disk)
+            store = machine.open_store()
             try:
                 found = [raw for zxid, raw in store.log.read_from(head + 1, until) if head < zxid <= until]
             except StorageError:
@@ -146,6 +149,8 @@ class ClusterMonitor:
         self._now_us = process.machine.scheduler.now_us
         for entry in entries:
             self._delivered(process, entry)
+            if self.listener is not None:
+                self.listener("commits", f"{process.sid} delivers 0x{entry.header.zxid:x}")
         self.judgement.count("deliveries", len(entries))
 
     def _delivered(self, process: Process, entry: TxnEntry) -> None:
@@ -254,6 +259,8 @@ class ClusterMonitor:
         promise = self.promise(process.sid)
         for command in commands:
             kind = command.kind
+            if self.listener is not None:
+                self.listener("disks", f"{process.sid} {describe_command(command)}")
             if kind == DISK_APPEND:
                 promise.zxid = command.entries[-1].header.zxid
             elif kind in (DISK_TRUNCATE, DISK_SNAPSHOT_END):
@@ -314,3 +321,19 @@ class ClusterMonitor:
         """Never."""
         text = "".join(traceback.format_exception(error)[-6:]).strip()
         self.judgement.complain("exception", f"server {process.sid} raised {error!r}\n{text}")
+
+
+def describe_command(command: DiskCommand) -> str:
+    """What is durable now."""
+    kind = command.kind
+    if kind == DISK_APPEND:
+        return f"has logged 0x{command.entries[-1].header.zxid:x}"
+    if kind == DISK_TRUNCATE:
+        return f"has cut its log at 0x{command.zxid:x}"
+    if kind == DISK_ACCEPTED_EPOCH:
+        return f"has accepted epoch {command.value}"
+    if kind == DISK_CURRENT_EPOCH:
+        return f"has current epoch {command.value}"
+    if kind == DISK_SNAPSHOT_END:
+        return f"has saved the snapshot of 0x{command.zxid:x}"
+    return f"has done disk work {kind}"

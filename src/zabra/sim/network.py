@@ -10,6 +10,7 @@ Hosts are small ints.  Whoever owns an end of a connection is told through ``Own
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 from zlib import crc32
 
@@ -19,7 +20,7 @@ from zabra.sim.prng import Prng
 # Bytes on their way above which a sender is told that it is congested, and below which that it is not.
 CONGESTED_BYTES: Final = 256 * 1024
 DRAINED_BYTES: Final = 64 * 1024
-# After a partition heals, TCP notices only with its next retransmission.
+# The longest that TCP waits before it sends again what may be lost.
 _MAX_RETRANSMIT_US: Final = 400_000
 # The rest of a cut record follows this much later.
 _MAX_CUT_DELAY_US: Final = 3_000
@@ -115,6 +116,10 @@ class Network:
         self.prng = prng
         self.base_us = 200
         self.jitter_us = 100
+        # After a partition heals, TCP notices with its next retransmission: within this time.
+        self.retransmit_us = _MAX_RETRANSMIT_US
+        # Whoever listens in: serial of the sending end, its host, the receiving host, port, bytes.
+        self.tap: Callable[[int, int, int, int, bytes], None] | None = None
         self.cut_chance = 0.0
         self.loss_chance = 0.0
         self.slow_pairs: dict[int, int] = {}
@@ -178,7 +183,7 @@ class Network:
 
     def _release(self, key: int) -> None:
         for end in self._stalled.pop(key, []):
-            self.scheduler.after(self.prng.below(_MAX_RETRANSMIT_US), self._deliver, end)
+            self.scheduler.after(self.prng.below(self.retransmit_us), self._deliver, end)
 
     def connections(self) -> list[End]:
         """One end of every open connection, in the order they were made."""
@@ -206,7 +211,7 @@ class Network:
             delay += self.slow_pairs.get(source << _HOST_SHIFT | target, 0)
         if self.loss_chance > 0.0 and self.prng.chance(self.loss_chance):
             self.count("loss")
-            delay += self.prng.below(_MAX_RETRANSMIT_US)
+            delay += self.prng.below(self.retransmit_us)
         return delay
 
     def dial(
@@ -386,6 +391,8 @@ class Network:
         end.queued_bytes -= size
         self.bytes_delivered += size
         self.checksum = crc32(data, self.checksum ^ (self.scheduler.now_us & 0xFFFFFFFF))
+        if self.tap is not None:
+            self.tap(end.serial, end.host, peer.host, end.port, data)
         peer.owner.link_data(peer, data)
         if end.congested and end.queued_bytes < DRAINED_BYTES:
             end.congested = False
