@@ -2,8 +2,8 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.processors.test_prep import CREATE, DELETE, MULTI, SET, new_prep, request
+
 from zabra.plugins.changes import committed_txn
 from zabra.proto import codes
 from zabra.proto.records import (

@@ -121,7 +121,7 @@ def test_any_interleaving(disk, log, seed):
         elif what < 0.6:
             log.roll()
         elif written:
-            got += read(history, rng.choice(written + [ALL]), rng.choice([1, 200, 10000]))
+            got += read(history, rng.choice([*written, ALL]), rng.choice([1, 200, 10000]))
             assert got == written[: len(got)]
     while len(got) < len(written):
         got += read(history)
