@@ -1,4 +1,4 @@
-"""Observers under followers and under observers, as processes: mixes with Apache, joiners, relays that die."""
+"""Observers under followers and observers, as processes: mixes with Apache, joiners, relays that die."""
 
 from __future__ import annotations
 
