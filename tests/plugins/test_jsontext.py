@@ -1,0 +1,41 @@
+"""JSON keeps every bit: of 64-bit numbers, and of data that is no text."""
+
+import base64
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zabra.plugins.jsontext import acl_object, change_object, dump, hex_of, put_data
+from zabra.plugins.publisher import Change
+from zabra.proto.records import ACL, Id
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_numbers(value):
+    text = json.loads(dump({"n": hex_of(value)}))["n"]
+    found = int(text, 16)
+    assert (found - 2**64 if found >= 2**63 else found) == value
+
+
+@given(st.none() | st.binary() | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_data(data):
+    out = {}
+    put_data(out, data)
+    line = dump(out)
+    assert "\n" not in line
+    row = json.loads(line.encode("utf-8"))
+    if data is None:
+        assert row == {"data": None}
+    elif "data64" in row:
+        assert base64.b64decode(row["data64"]) == data
+    else:
+        assert row["data"].encode("utf-8") == data
+
+
+def test_what_did_not_change_is_absent():
+    assert change_object(Change(0, "delete", "/a")) == {"index": 0, "op": "delete", "path": "/a"}
+    assert acl_object((ACL(31, Id("world", "anyone")), ACL(1, Id("ip", "::1")))) == [
+        {"scheme": "world", "id": "anyone", "perms": "rwcda"},
+        {"scheme": "ip", "id": "::1", "perms": "r"},
+    ]
