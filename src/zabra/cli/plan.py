@@ -83,6 +83,7 @@ def settings_of(config: ServerConfig) -> Settings:
     set_throttles(settings, config)
     settings.eager_acl_check = config.enable_eager_acl_check
     settings.read_only_enabled = config.read_only_mode_enabled
+    settings.has_oracle = bool(config.oracle_path) and config.ensemble is not None
     return settings
 
 
@@ -108,6 +109,7 @@ def plan_of(config: ServerConfig) -> Plan:
     plan = Plan(settings_of(config), config.data_dir)
     plan.ensemble = config.ensemble
     plan.next_ensemble = config.next_ensemble
+    plan.oracle_path = config.oracle_path if plan.settings.has_oracle else ""
     plan.has_dynamic_file = bool(config.dynamic_config_file)
     plan.config_path = config.config_path
     plan.data_log_dir = config.data_log_dir

@@ -297,7 +297,8 @@ CLUSTER = (
     ),
     Option(
         "oraclePath", "oracle_path", PATH, "",
-        "File that decides for an ensemble of two voters whether one may go on alone: its content is 1 or 0.",
+        "File that decides for an ensemble of two voters whether this one may go on alone: it contains 1 or "
+        "0. Whoever writes it must never say 1 to both.",
     ),
     _ignored(
         "quorum.cnxn.threads.size", INT, "20", "Threads for connections between servers.", NO_THREADS,
@@ -352,7 +353,8 @@ PERSISTENCE = (
         "How long the log waits for another txn while a flush is held back; -1: a third of `flushDelay`.",
         unit="ms",
     ),
-    Option("maxBatchSize", "max_batch_size", POSITIVE, "1000", "Txns at which a flush is not held back for more.",
+    Option("maxBatchSize", "max_batch_size", POSITIVE, "1000",
+           "Txns at which a flush is not held back for more.",
            unit="txns"),
     Option(
         "snapshot.compression.method", "snapshot_compression_method",
@@ -869,8 +871,8 @@ TLS = (
 ADMIN = (
     Option(
         "zabra.versionText", "version_text", TEXT, "",
-        "What `srvr` and its like give as the version, for clients that insist on one: a version (`3.5.6`) or "
-        "a whole text (`3.5.6-abc, built on 10/08/2019 20:18 GMT`). Before 3.6, latencies are integers.",
+        "What `srvr` and its like give as the version, for clients that insist on one: a version (`3.5.6`) "
+        "or a whole text (`3.5.6-abc, built on 10/08/2019 20:18 GMT`). Before 3.6, latencies are integers.",
     ),
     Option("admin.enableServer", "admin_enable_server", BOOL, "true", "Whether the admin server runs.",
         status=WAITING, reason=NO_ADMIN_YET, harmless="false"),

@@ -14,6 +14,7 @@ from zabra.config.ensemble import EnsembleConfig
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.runtime.clock import monotonic_ms, wall_ms
 from zabra.runtime.node import Informed, Node, WordAnswer
+from zabra.runtime.oracle import OracleWatch
 from zabra.runtime.os_disk import OsDisk
 from zabra.runtime.purge import AutoPurge, GuardedStore
 from zabra.runtime.sockets import SocketOptions
@@ -67,6 +68,8 @@ class Plan:
         self.providers = Providers(default_providers())
         self.sockets = SocketOptions()
         self.election_bind_attempts = 3
+        # File that decides for one of two voters; empty: none.
+        self.oracle_path = ""
         # Old snapshots and logs are removed so often, keeping so many snapshots; 0: never.
         self.purge_interval_ms = 0
         self.purge_retain_count = 3
@@ -79,9 +82,15 @@ class RunningServer:
     """A server that serves: its ``node``, ``server`` and the client ports it got."""
 
     def __init__(
-        self, node: Node, store: FileTxnSnapLog, client_ports: list[int], purge: AutoPurge
+        self,
+        node: Node,
+        store: FileTxnSnapLog,
+        client_ports: list[int],
+        purge: AutoPurge,
+        oracle: OracleWatch,
     ) -> None:
         self.node = node
+        self.oracle = oracle
         self.purge = purge
         self.server: Server = node.server
         self.store = store
@@ -89,12 +98,15 @@ class RunningServer:
 
     async def stop(self) -> None:
         """Stops cleanly: everything taken in is on disk afterwards."""
+        await self.oracle.stop()
         await self.purge.stop()
         await self.node.stop()
         self.store.log.close()
 
     async def kill(self) -> None:
         """Ends as a process that is killed."""
+        await self.oracle.stop()
+        await self.purge.stop()
         await self.node.kill()
         self.store.log.close()
 
@@ -230,4 +242,6 @@ async def start(
     node.turn()
     purge = AutoPurge(store, plan.purge_retain_count, plan.purge_interval_ms)
     purge.start()
-    return RunningServer(node, store, ports, purge)
+    oracle = OracleWatch(node, plan.oracle_path)
+    oracle.start()
+    return RunningServer(node, store, ports, purge, oracle)

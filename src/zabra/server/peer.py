@@ -12,6 +12,7 @@ from zabra.proto.notification import Notification
 from zabra.server.election_connection import ElectionActions, ElectionConnections
 from zabra.server.host import Durable, Host
 from zabra.server.masters import NOBODY, Masters
+from zabra.server.oracle import Oracle
 from zabra.server.ready import (
     DISK_ACCEPTED_EPOCH,
     DISK_CURRENT_EPOCH,
@@ -55,12 +56,15 @@ class Peer:
         self.outcome: Outcome | None = None
         # Those the leadership needs are leaving it again, or a newer configuration was heard of.
         self.abandoned: bool = False
+        # What decides between two voters, where that is configured.
+        self.oracle: Oracle | None = Oracle() if settings.has_oracle else None
         self.heard_config: EnsembleConfig | None = None
         timing = ElectionTiming(
             settings.finalize_wait_ms, settings.min_notification_ms, settings.max_notification_ms
         )
         self.election: FastLeaderElection = FastLeaderElection(
-            self.sid, not settings.is_observer, config, timing, settings.reconfig_enabled
+            self.sid, not settings.is_observer, config, timing, settings.reconfig_enabled,
+            None if self.oracle is None else False,
         )
         handshake_ms = settings.quorum_handshake_timeout_ms
         if handshake_ms < 0:
@@ -116,11 +120,24 @@ class Peer:
 
     def verifiers(self) -> list[QuorumVerifier]:
         """Who must agree: the current view, and a newer one that was seen."""
-        found = [verifier_of(self.config)]
+        found = [self.verifier(self.config)]
         last_seen = self.last_seen
         if last_seen is not None and last_seen.version > self.config.version:
-            found.append(verifier_of(last_seen))
+            found.append(self.verifier(last_seen))
         return found
+
+    def verifier(self, config: EnsembleConfig) -> QuorumVerifier:
+        """Who must agree in one view."""
+        oracle = self.oracle
+        return verifier_of(config) if oracle is None else oracle.verifier(config)
+
+    def oracle_says(self, says: bool) -> None:
+        """What the oracle's file says now."""
+        oracle = self.oracle
+        assert oracle is not None, "nobody asked for an oracle"
+        oracle.hear(says)
+        self.election.set_oracle(says)
+        self.host.info(f"the oracle {'lets' if says else 'does not let'} this server go on alone")
 
     def is_voter(self, sid: i64) -> bool:
         """Whether ``sid`` votes in the current view."""

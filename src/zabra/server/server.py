@@ -471,6 +471,12 @@ class Server(Host):
             return
         self.stop(EXIT_CANNOT_BIND, f"cannot open a port for other servers: {message}")
 
+    def oracle_says(self, says: bool) -> None:
+        """The oracle's file says whether this server may go on alone."""
+        peer = self.peer
+        if peer is not None:
+            peer.oracle_says(says)
+
     def relay(self) -> Relay | None:
         """Where observers under this server are, if it relays."""
         return None if self.learning is None else self.learning.relay

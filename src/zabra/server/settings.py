@@ -114,6 +114,8 @@ class Settings:
         self.request_stale_latency_check: bool = False
         # A learner or leader looks at the access list before it takes a write.
         self.eager_acl_check: bool = False
+        # Of two voters, one may go on alone while an oracle says so.
+        self.has_oracle: bool = False
         # A member that finds no leader serves reads to clients that allow it.
         self.read_only_enabled: bool = False
 
