@@ -165,8 +165,8 @@ def markdown(rows: Sequence[Mapping[str, Any]], systems: Sequence[str]) -> str:
         p99 = first[-(-99 * len(first) // 100) - 1]
         kept = sum(row["session_kept"] for row in own)
         lines.append(
-            f"| {name} | {len(own)} | {statistics.median(first):.0f} | {p90:.0f} | {p99:.0f} | {first[-1]:.0f} "
-            f"| {moved:.0f} | {kept} of {len(own)} |"
+            f"| {name} | {len(own)} | {statistics.median(first):.0f} | {p90:.0f} | {p99:.0f} "
+            f"| {first[-1]:.0f} | {moved:.0f} | {kept} of {len(own)} |"
         )
     return "\n".join(lines)
 

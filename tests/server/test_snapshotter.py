@@ -1,6 +1,7 @@
 """Snapshots beside the log: when, how far ahead, and never ahead of what is durable."""
 
 from tests.admin.driver import Drive
+
 from zabra.server.ready import (
     DISK_SNAPSHOT_ABORT,
     DISK_SNAPSHOT_BEGIN,
