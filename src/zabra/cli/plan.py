@@ -77,9 +77,6 @@ def settings_of(config: ServerConfig) -> Settings:
     settings.container_check_interval_ms = config.container_check_interval_ms
     settings.container_max_per_minute = config.container_max_per_minute
     settings.container_max_never_used_ms = config.container_max_never_used_interval_ms
-    settings.connection_throttle_tokens = config.connection_throttle_tokens
-    settings.connection_throttle_fill_time_ms = config.connection_throttle_fill_time_ms
-    settings.connection_throttle_fill_count = config.connection_throttle_fill_count
     set_throttles(settings, config)
     settings.eager_acl_check = config.enable_eager_acl_check
     settings.read_only_enabled = config.read_only_mode_enabled
@@ -88,7 +85,10 @@ def settings_of(config: ServerConfig) -> Settings:
 
 
 def set_throttles(settings: Settings, config: ServerConfig) -> None:
-    """The rest of the throttles' settings."""
+    """What holds clients back."""
+    settings.connection_throttle_tokens = config.connection_throttle_tokens
+    settings.connection_throttle_fill_time_ms = config.connection_throttle_fill_time_ms
+    settings.connection_throttle_fill_count = config.connection_throttle_fill_count
     settings.connection_throttle_freeze_time_ms = config.connection_throttle_freeze_time_ms
     settings.connection_throttle_drop_increase = config.connection_throttle_drop_increase
     settings.connection_throttle_drop_decrease = config.connection_throttle_drop_decrease

@@ -123,7 +123,7 @@ class CommandThread:
             try:
                 more = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
             except Empty:
-                break
+                return batch, False
             if more is None:
                 return batch, True
             batch = batch + more

@@ -14,6 +14,7 @@ class Settings:
     """Every field has the default Apache ZooKeeper 3.9 uses; times in ms, sizes in bytes."""
 
     def __init__(self) -> None:
+        self.set_throttles()
         self.server_id: int = 0
         self.tick_ms: int = DEFAULT_TICK_MS
         self.init_limit_ticks: int = 10
@@ -93,6 +94,15 @@ class Settings:
         self.max_client_backlog: int = 64 * 1024 * 1024
         # Nodes serialised per turn while a snapshot is taken.
         self.snapshot_nodes_per_turn: int = 2000
+        # A learner or leader looks at the access list before it takes a write.
+        self.eager_acl_check: bool = False
+        # Of two voters, one may go on alone while an oracle says so.
+        self.has_oracle: bool = False
+        # A member that finds no leader serves reads to clients that allow it.
+        self.read_only_enabled: bool = False
+
+    def set_throttles(self) -> None:
+        """Defaults of what holds clients back: everything is off."""
         # Connection throttle (token bucket); 0 tokens: off.
         self.connection_throttle_tokens: int = 0
         self.connection_throttle_fill_time_ms: int = 1
@@ -112,12 +122,6 @@ class Settings:
         self.request_throttle_drop_stale: bool = True
         self.request_stale_connection_check: bool = True
         self.request_stale_latency_check: bool = False
-        # A learner or leader looks at the access list before it takes a write.
-        self.eager_acl_check: bool = False
-        # Of two voters, one may go on alone while an oracle says so.
-        self.has_oracle: bool = False
-        # A member that finds no leader serves reads to clients that allow it.
-        self.read_only_enabled: bool = False
 
     def longest_record(self) -> int:
         """Bytes of the longest string or buffer between servers: a request's, and what is put around it."""
