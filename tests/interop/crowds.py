@@ -148,11 +148,9 @@ def verdict(
     found = witness.disagreements(runs)
     assert not found, f"{len(found)} zxids have two contents: {found[:3]}"
     chain = [entry for entry in witness.chain_of(runs) if entry.header.zxid <= until]
-    judgement = witness.judge(chain, history, watches)
     unknown = {entry.header.client_id for entry in chain if entry.header.zxid <= strangers_until}
     unknown.update(strangers)
-    judgement.violations = [one for one in judgement.violations if not _is_strangers(one, unknown)]
-    return judgement
+    return witness.judge(chain, history, watches, lambda one: _is_strangers(one, unknown))
 
 
 def _is_strangers(violation: Violation, sessions: set[int]) -> bool:

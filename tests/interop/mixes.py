@@ -34,6 +34,14 @@ class Mix:
         """Which lines of Apache's take part: 3.8, 3.9."""
         return sorted({kind.removeprefix("apache-") for kind in self.kinds if kind != ZABRA})
 
+    def tells_of_watches(self) -> bool:
+        """Whether every event can be checked.
+
+        3.8 sends events without a zxid, and keeps one mode where a path is watched in two
+        (ZOOKEEPER-4466): there only the exercises look at watches.
+        """
+        return APACHE_38 not in self.kinds
+
     def __repr__(self) -> str:
         short = {ZABRA: "Z", APACHE_39: "A39", APACHE_38: "A38"}
         voters = "".join(f"{short[kind]}." for kind in self.voters[:-1])
@@ -42,9 +50,9 @@ class Mix:
 
 
 GATE = (
-    Mix((APACHE_39, ZABRA, ZABRA), (APACHE_38,)),
+    Mix((APACHE_39, ZABRA, ZABRA), (APACHE_39,)),
     Mix((ZABRA, ZABRA, APACHE_38), (ZABRA,)),
-    Mix((APACHE_38, APACHE_38, ZABRA), (APACHE_39,)),
+    Mix((APACHE_38, APACHE_38, ZABRA), (APACHE_38,)),
     Mix((ZABRA, APACHE_39, APACHE_39), (ZABRA,)),
 )
 """{2 Zabra + 1 Apache, 1 + 2} x {Zabra leads, Apache leads}, with an observer of the other kind."""
@@ -89,7 +97,9 @@ class MixRun:
             ensemble.stop()
         crowds.keep(history, self.folder)
         members = list(ensemble.members.values())
-        judgement = crowds.verdict(members, history, until, strangers_until=exercised)
+        judgement = crowds.verdict(
+            members, history, until, watches=mix.tells_of_watches(), strangers_until=exercised
+        )
         assert not judgement.violations, f"{len(judgement.violations)} violations: {judgement.violations[:5]}"
         assert not any(entry.kind == histories.EXPIRED for entry in history.entries), "a session was lost"
         return {

@@ -120,7 +120,8 @@ def test_apache_becomes_zabra_becomes_apache(tmp_path: Path, reliability: Report
     crowds.keep(history, tmp_path)
     sessions = [application.session for application in applications]
     members = list(ensemble.members.values())
-    judgement = crowds.verdict(members, history, until, strangers=sessions)
+    # 3.8 sends events without a zxid: they cannot be placed.
+    judgement = crowds.verdict(members, history, until, watches=False, strangers=sessions)
     assert not judgement.violations, judgement.violations[:5]
     assert not any(entry.kind == histories.EXPIRED for entry in history.entries), "a session was lost"
     writes = sum(len(application.acknowledged) for application in applications)

@@ -33,5 +33,6 @@ def test_a_mixed_ensemble_is_one_ensemble(mix: Mix, tmp_path: Path, totals: dict
     counters = MixRun(mix, tmp_path, leader_changes=4).run()
     assert counters["leader-changes"] == 4
     assert counters["diffs"] > 0
+    assert counters["watch-events"] > 0 or not mix.tells_of_watches()
     for key, value in counters.items():
         totals[key] = totals.get(key, 0) + value
