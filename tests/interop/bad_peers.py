@@ -246,6 +246,26 @@ QUORUM_CASES: Sequence[Case] = (
 """Said to the leader; nobody else may notice."""
 
 
+_AT_A_RELAY = {
+    # An observer has nothing to ack, and whoever is no observer belongs to the leader.
+    "an ACK of what was never proposed": r"an observer acks nothing",
+}
+
+MASTER_CASES: Sequence[Case] = (
+    *(
+        Case(
+            case.name,
+            case.talk,
+            _AT_A_RELAY.get(case.name, case.log),
+            case.closes or case.name in _AT_A_RELAY,
+        )
+        for case in QUORUM_CASES
+    ),
+    Case("a follower", says(learner_info(kind=codes.PACKET_FOLLOWERINFO)), r"only observers are taken here"),
+)
+"""Said to a follower that relays to observers."""
+
+
 # The election port of anybody.
 
 

@@ -1,4 +1,4 @@
-"""R12, second half: bad peers on the quorum and election ports.
+"""R12, second half: bad peers on the quorum, election and observer-master ports.
 
 They are refused with a line in the log that says why, or served as upstream serves them; nobody else
 notices: the same server leads in the same epoch, every member answers, no session ends.
@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import Report
 from tests.interop.bad_peers import (
     ELECTION_CASES,
+    MASTER_CASES,
     QUORUM_CASES,
     Case,
     Wire,
@@ -29,16 +30,20 @@ from tests.interop.session import Session
 from zabra.client import calls
 from zabra.proto import codes
 
-# Limits that end what hangs: synchronisation within 3 s, silence and hellos within 1 s.
-CFG = {"tickTime": 200, "initLimit": 10, "syncLimit": 5}
+# Limits that end what hangs: synchronisation within 2 s, silence and hellos within 1 s.
+CFG = {"tickTime": 200, "initLimit": 5, "syncLimit": 5}
 LEADER, VICTIM = 3, 1
+# Addresses of their own, so that all members can have one observer-master port.
+HOSTS = ["127.0.0.31", "127.0.0.32", "127.0.0.33"]
+MASTER_PORT = 13890
 
 
 class Target:
     """Three members and a witness session on each."""
 
     def __init__(self, folder: Path) -> None:
-        self.ensemble = Mixed([ZABRA] * 3, folder, cfg=CFG)
+        cfg = {**CFG, "observerMasterPort": MASTER_PORT}
+        self.ensemble = Mixed([ZABRA] * 3, folder, cfg=cfg, hosts=HOSTS)
         self.ensemble.start_led_by(LEADER)
         self.sessions = {
             sid: Session(timeout_ms=60_000).connect(member.address)
@@ -53,9 +58,10 @@ class Target:
     def member(self, sid: int) -> ServerProcess:
         return self.ensemble.members[sid]
 
-    def port(self, sid: int, index: int) -> tuple[str, int]:
-        """The quorum (1) or election (2) port of a member."""
-        return "127.0.0.1", int(str(self.member(1).cfg[f"server.{sid}"]).split(":")[index])
+    def port(self, sid: int, door: str) -> tuple[str, int]:
+        """The quorum, election or observer-master port of a member."""
+        host, quorum, election, _ = str(self.member(1).cfg[f"server.{sid}"]).split(":")
+        return host, {"quorum": int(quorum), "election": int(election), "master": MASTER_PORT}[door]
 
     def unharmed(self) -> None:
         """The same epoch, every session where it was, every member up to date and alive."""
@@ -76,16 +82,16 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 @pytest.fixture(scope="module")
 def counted(reliability: Report) -> Iterator[dict[str, int]]:
-    found = {"quorum": 0, "election": 0}
+    found = {"quorum": 0, "election": 0, "observer_master": 0}
     yield found
     reliability("R12", "bad-peers", **found)
 
 
-def play(target: Target, sid: int, index: int, case: Case) -> None:
+def play(target: Target, sid: int, door: str, case: Case) -> None:
     """One case on one port: the connection's end, the line in the log, and nobody else's business."""
     log = target.member(sid).log_path
     before = log.stat().st_size
-    wire = Wire(target.port(sid, index))
+    wire = Wire(target.port(sid, door))
     case.talk(wire)
     if case.closes:
         assert wire.closed(), "the server keeps the connection"
@@ -106,20 +112,27 @@ def play(target: Target, sid: int, index: int, case: Case) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", QUORUM_CASES, ids=repr)
 def test_on_the_quorum_port(target: Target, case: Case, counted: dict[str, int]) -> None:
-    play(target, LEADER, 1, case)
+    play(target, LEADER, "quorum", case)
     counted["quorum"] += 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ELECTION_CASES, ids=repr)
 def test_on_the_election_port(target: Target, case: Case, counted: dict[str, int]) -> None:
-    play(target, VICTIM, 2, case)
+    play(target, VICTIM, "election", case)
     counted["election"] += 1
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("case", MASTER_CASES, ids=repr)
+def test_on_the_observer_master_port(target: Target, case: Case, counted: dict[str, int]) -> None:
+    play(target, VICTIM, "master", case)
+    counted["observer_master"] += 1
+
+
+@pytest.mark.slow
 def test_a_second_learner_with_the_sid_of_a_follower_disturbs_nobody(target: Target) -> None:
-    wire = Wire(target.port(LEADER, 1))
+    wire = Wire(target.port(LEADER, "quorum"))
     wire.send(learner_info(sid=1, kind=codes.PACKET_FOLLOWERINFO))
     assert wire.packet().type == codes.PACKET_LEADERINFO
     target.unharmed()
@@ -130,10 +143,10 @@ def test_a_second_learner_with_the_sid_of_a_follower_disturbs_nobody(target: Tar
 @pytest.mark.slow
 def test_floods_are_shed(target: Target) -> None:
     """Hundreds of connections that say nothing, and one that says far too much."""
-    idle = [Wire(target.port(LEADER, 1)) for _ in range(300)]
-    idle += [Wire(target.port(VICTIM, 2)) for _ in range(300)]
+    idle = [Wire(target.port(LEADER, "quorum")) for _ in range(300)]
+    idle += [Wire(target.port(VICTIM, "election")) for _ in range(300)]
     target.unharmed()
-    loud = Wire(target.port(VICTIM, 2))
+    loud = Wire(target.port(VICTIM, "election"))
     loud.send(hello(251) + vote(leader=1, clock=1) * 20_000)
     target.unharmed()
     assert all(wire.closed() for wire in idle)
@@ -151,7 +164,7 @@ def test_floods_are_shed(target: Target) -> None:
 def test_elections_work_after_all_this(target: Target) -> None:
     """The peers that were spoofed still find each other."""
     for wire_sid in (2, 3):
-        wire = Wire(target.port(VICTIM, 2))
+        wire = Wire(target.port(VICTIM, "election"))
         from_sid(wire_sid, vote(leader=wire_sid, clock=7))(wire)
         wire.close()
     target.member(LEADER).kill()
