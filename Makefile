@@ -6,7 +6,8 @@ STAMP  := $(VENV)/.setup-done
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast test-compiled lint types conformance mutants rewrite bench docs build compiled clean
+.PHONY: help setup run test campaign test-fast test-compiled lint types conformance mutants rewrite bench docs build \
+	compiled clean
 
 help: ## show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -21,13 +22,16 @@ run: $(STAMP) ## start an ensemble on this machine: make run [ARGS="server conf/
 	@$(PY) tools/run.py $(if $(ARGS),$(ARGS),up --data-dir .zabra/ensemble)
 
 test: $(STAMP) ## the whole suite, interpreted: make test [ARGS="tests/config -x"]
-	ZABRA_PURE=1 $(PY) -m pytest $(ARGS)
+	ZABRA_PURE=1 $(PY) -m pytest -m "not campaign" $(ARGS)
+
+campaign: $(STAMP) ## the reliability campaigns at the size of every CI run: seeds, mutants, chaos
+	ZABRA_PURE=1 $(PY) -m pytest -m campaign $(ARGS)
 
 test-fast: $(STAMP) ## the suite without what is marked slow or java
-	ZABRA_PURE=1 $(PY) -m pytest -m "not slow and not java" $(ARGS)
+	ZABRA_PURE=1 $(PY) -m pytest -m "not slow and not java and not campaign" $(ARGS)
 
 test-compiled: $(STAMP) ## the suite on the compiled modules
-	PYTHONPATH="$$($(PY) tools/build_compiled.py)" ZABRA_COMPILED=require $(PY) -m pytest -m "not interpreted" $(ARGS)
+	PYTHONPATH="$$($(PY) tools/build_compiled.py)" ZABRA_COMPILED=require $(PY) -m pytest -m "not interpreted and not campaign" $(ARGS)
 
 lint: $(STAMP) ## ruff
 	$(PY) -m ruff check src tests tools $(ARGS)
