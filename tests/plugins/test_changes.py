@@ -2,17 +2,20 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.processors.test_prep import CREATE, DELETE, MULTI, SET, new_prep, request
+from tests.processors.test_prep import CREATE, DELETE, MULTI, SET, multi, new_prep, request
 
 from zabra.plugins.changes import committed_txn
 from zabra.proto import codes
 from zabra.proto.records import (
     ACL,
+    CheckVersionRequest,
     CloseSessionTxn,
     CreateContainerTxn,
+    CreateRequest,
     CreateTTLTxn,
     ErrorTxn,
     Id,
+    SetDataRequest,
     TxnHeader,
 )
 from zabra.proto.txn import decode_txn, encode_txn
@@ -32,7 +35,8 @@ def test_whoever_replays_the_changes_has_the_tree(ops, close):
         prep.tree.process_txn(entry.header, entry.record)
         prep.applied(entry.header.zxid)
         txn = committed_txn(entry)
-        assert [change.index for change in txn.changes] == list(range(len(txn.changes)))
+        indexes = [change.index for change in txn.changes]
+        assert indexes == sorted(set(indexes))
         assert (txn.zxid, txn.raw) == (entry.header.zxid, entry.raw)
         for change in txn.changes:
             if change.op == "create":
@@ -55,6 +59,18 @@ def test_whoever_replays_the_changes_has_the_tree(ops, close):
 def changes_of(kind, record):
     header = TxnHeader(0x55, 3, 9, 1000, kind)
     return committed_txn(decode_txn(encode_txn(header, record, None).raw))
+
+
+def test_a_check_has_its_place_in_a_multi():
+    prep = new_prep()
+    record = multi(
+        (codes.OP_CHECK, CheckVersionRequest("/", -1)),
+        (codes.OP_CREATE, CreateRequest("/a", b"", OPEN, 0)),
+        (codes.OP_CHECK, CheckVersionRequest("/a", 0)),
+        (codes.OP_SET_DATA, SetDataRequest("/a", b"1", 0)),
+    )
+    txn = committed_txn(decode_txn(prep.prepare(request(codes.OP_MULTI, record), 7).raw))
+    assert [(change.index, change.op) for change in txn.changes] == [(1, "create"), (3, "setData")]
 
 
 def test_a_refusal_changes_nothing():

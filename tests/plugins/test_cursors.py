@@ -2,7 +2,7 @@
 
 import pytest
 
-from zabra.plugins.cursors import NO_CURSOR, CursorError, CursorStore
+from zabra.plugins.cursors import NO_CURSOR, CursorError, CursorStore, Reached
 from zabra.runtime.os_disk import OsDisk
 
 
@@ -14,6 +14,16 @@ def test_written_and_read(tmp_path):
         assert CursorStore(OsDisk(tmp_path)).read("a") == zxid
     assert store.read("b") == NO_CURSOR
     assert [path.name for path in (tmp_path / "publishers").iterdir()] == ["a.cursor"]
+
+
+def test_how_far_it_was_read(tmp_path):
+    store = CursorStore(OsDisk(tmp_path))
+    assert store.read_reached("a") is None
+    reached = Reached(0x1_0000_0005, 0x2_0000_0001, "/a b/ü create,delete")
+    store.write_reached("a", reached)
+    assert store.read_reached("a") == reached
+    (tmp_path / "publishers" / "a.reached").write_text("nonsense")
+    assert store.read_reached("a") is None
 
 
 @pytest.mark.parametrize("text", ["", "next week", "0x"])

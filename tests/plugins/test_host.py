@@ -8,6 +8,7 @@ from tests.plugins.helpers import E1, MemoryLog, Noted, create
 from zabra.plugins.cursors import CursorStore
 from zabra.plugins.feed import Feed
 from zabra.plugins.host import PublisherHost
+from zabra.plugins.publisher import WANTS_SNAPSHOT
 from zabra.plugins.registry import HostOptions, PublisherPlan
 from zabra.plugins.tree_snapshots import TreeSnapshots
 from zabra.runtime.os_disk import OsDisk
@@ -136,6 +137,76 @@ def test_a_path(tmp_path):
     run(main)
 
 
+def test_only_some_ops(tmp_path):
+    async def main():
+        noted = Noted()
+        server = Server(tmp_path, noted, ops="delete, setData")
+        server.host.start()
+        server.commit(E1 + 1)
+        await until(lambda: server.host.runs[0].cursor == E1 + 1)
+        assert not noted.told
+        await server.host.stop()
+
+    run(main)
+
+
+@pytest.mark.parametrize("same_path", [True, False])
+def test_a_quiet_path_does_not_go_back_to_its_last_change(tmp_path, same_path):
+    """The target's cursor is the last change of the path; the log has long gone on without it."""
+
+    async def main():
+        noted = Noted()
+        path = f"/n{E1 + 2:x}"
+        server = Server(tmp_path, noted, path=path)
+        server.host.start()
+        server.commit(*range(E1 + 1, E1 + 31))
+        await until(lambda: server.host.runs[0].cursor == E1 + 30)
+        await server.host.stop()
+        assert noted.cursor == E1 + 2
+        again = Server(tmp_path, noted, path=path if same_path else f"/n{E1 + 32:x}")
+        assert again.host.keep_zxid() == E1 + 30
+        again.log.entries = server.log.entries[25:]
+        again.tree = server.tree
+        again.host.start()
+        again.commit(E1 + 31, E1 + 32)
+        await until(lambda: again.host.runs[0].cursor == E1 + 32)
+        # Of another path nothing is known: what the log has no more comes as a snapshot.
+        assert len(noted.snaps) == (0 if same_path else 1)
+        await again.host.stop()
+
+    run(main)
+
+
+def test_a_snapshot_for_whoever_wants_one(tmp_path):
+    async def main():
+        noted = Noted(WANTS_SNAPSHOT)
+        server = Server(tmp_path, noted)
+        server.commit(E1 + 1, E1 + 2)
+        server.host.start()
+        await until(lambda: noted.snaps)
+        server.commit(E1 + 3)
+        await until(lambda: noted.told)
+        assert (noted.snaps[0][0], noted.zxids) == (E1 + 2, [E1 + 3])
+        await server.host.stop()
+
+    run(main)
+
+
+def test_a_client_that_cancels_itself_has_failed(tmp_path):
+    async def main():
+        noted = Noted()
+        noted.fail = asyncio.CancelledError()
+        server = Server(tmp_path, noted)
+        server.host.start()
+        server.commit(E1 + 1)
+        await until(lambda: server.host.runs[0].failures > 1)
+        noted.fail = None
+        await until(lambda: noted.told)
+        await server.host.stop()
+
+    run(main)
+
+
 def test_a_publisher_that_lies_is_not_believed(tmp_path):
     class Liar(Noted):
         async def inform(self, txns):
@@ -189,6 +260,10 @@ def test_the_log_is_kept_for_the_slowest_up_to_a_limit(tmp_path):
         server.bytes_from = 1001
         assert server.host.keep_zxid() == -1
         await server.host.stop()
+        # At the next start its target is away: what it needs is known all the same.
+        noted.cursor = None
+        again = Server(tmp_path, noted)
+        assert again.host.keep_zxid() == E1 + 1
 
     run(main)
 

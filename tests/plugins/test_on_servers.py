@@ -107,6 +107,19 @@ def test_the_file_is_the_log_whatever_is_killed(tmp_path):
     asyncio.run(main())
 
 
+def test_a_purge_asks_the_publishers(tmp_path):
+    async def main():
+        options = {"publisher.out.class": "jsonl", "publisher.out.file": tmp_path / "out"}
+        async with AsyncEnsemble(1, options=options, folder=tmp_path / "ensemble") as ensemble:
+            async with ensemble.client() as client:
+                await client.create("/a")
+                last = (await client.set_data("/a", b"")).mzxid
+            await until_published(tmp_path / "out", last)
+            assert ensemble.members[1].running.purge.keep_zxid() >= last
+
+    asyncio.run(main())
+
+
 @pytest.mark.java
 @pytest.mark.slow
 def test_the_changes_of_an_apache_ensemble(tmp_path):

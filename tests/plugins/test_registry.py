@@ -31,6 +31,7 @@ def test_a_plan():
         ("p", {"class": "jsonl", "file": "x", "batchTxns": "many"}, "publisher.p.batchTxns: 'many' is not a"),
         ("p", {"class": "jsonl", "file": "x", "batchTxns": "0"}, "publisher.p.batchTxns: is 0, must be"),
         ("p", {"class": "jsonl", "file": "x", "path": "a/"}, "publisher.p.path: 'a/' is not a path"),
+        ("p", {"class": "jsonl", "file": "x", "ops": "break"}, "publisher.p.ops: there is no op 'break'"),
     ],
 )
 def test_mistakes(name, given, text):

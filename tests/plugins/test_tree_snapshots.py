@@ -6,8 +6,10 @@ import random
 import pytest
 from tests.plugins.helpers import E1, MemoryLog
 
+from zabra.plugins.changes import committed_txn
 from zabra.plugins.feed import Feed
-from zabra.plugins.tree_snapshots import TreeSnapshots
+from zabra.plugins.publisher import SnapNode
+from zabra.plugins.tree_snapshots import TreeSnapshots, apply_txn
 from zabra.proto import codes
 from zabra.proto.records import ACL, CreateTxn, DeleteTxn, Id, SetACLTxn, SetDataTxn, TxnHeader
 from zabra.proto.txn import decode_txn, encode_txn
@@ -77,8 +79,32 @@ def test_under_writers(seed):
             nodes = [node async for node in snap.nodes]
             found = {n.path: (n.data, n.version, n.acl, n.czxid, n.mzxid) for n in nodes}
             assert found == pictures[snap.zxid]
-            paths = [node.path for node in nodes]
-            assert paths == sorted(paths)
+            seen = {"/": None}
+            for node in nodes:
+                assert node.path == "/s" or node.path.rpartition("/")[0] in seen
+                seen[node.path] = None
         writing.cancel()
 
     asyncio.run(main())
+
+
+def test_the_end_of_a_session_that_lists_nothing():
+    """closeSessionTxn.enabled=false, and Apache before 3.6: whose nodes they were says which go."""
+    mine, other = (SnapNode(path, b"", 0, (), owner, 1, 1) for path, owner in (("/a", 7), ("/b", 8)))
+    nodes = {"/a": mine, "/b": other}
+    header = TxnHeader(7, 1, E1, 5, codes.OP_CLOSE_SESSION)
+    apply_txn(nodes, committed_txn(decode_txn(encode_txn(header, None, None).raw)), "/")
+    assert list(nodes) == ["/b"]
+
+
+def test_a_node_made_anew_stands_behind_its_parent():
+    """The walk saw both as they are now; the txns since its beginning made the parent a second time."""
+    nodes = {path: SnapNode(path, b"", 0, (), 0, 1, 1) for path in ("/p", "/p/c")}
+    for kind, record in (
+        (codes.OP_DELETE, DeleteTxn("/p")),
+        (codes.OP_CREATE, CreateTxn("/p", b"", OPEN, False, 1)),
+        (codes.OP_CREATE, CreateTxn("/p/c", b"", OPEN, False, 1)),
+    ):
+        entry = decode_txn(encode_txn(TxnHeader(1, 1, E1, 5, kind), record, None).raw)
+        apply_txn(nodes, committed_txn(entry), "/")
+    assert list(nodes) == ["/p", "/p/c"]

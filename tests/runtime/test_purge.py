@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.storage.test_txnsnaplog import full_folder, names
 
-from zabra.runtime.purge import NOBODY_READS, AutoPurge, GuardedStore
+from zabra.runtime.purge import AutoPurge, GuardedStore
 from zabra.testing import AsyncEnsemble
 
 WITHIN_S = 30
@@ -98,10 +98,10 @@ def test_a_disk_that_refuses_is_reported_and_asked_again(caplog: pytest.LogCaptu
 def test_one_purge() -> None:
     disk, store, _ = full_folder(6)
     purge = AutoPurge(GuardedStore(store), 3, 1000)
-    purge.purge(NOBODY_READS)
+    purge.purge()
     assert len([name for name in names(disk) if name.startswith("snapshot")]) == 3
     before = names(disk)
-    purge.purge(NOBODY_READS)
+    purge.purge()
     assert names(disk) == before
 
 

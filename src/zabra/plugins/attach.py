@@ -55,6 +55,7 @@ class AttachedPublishers:
             lambda: plan.ensemble is not None and not server.settings.is_observer,
             running.store.log.bytes_from,
         )
+        running.purge.keep_zxid = self.host.keep_zxid
         self.host.start()
 
     async def stop(self) -> None:

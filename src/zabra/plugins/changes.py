@@ -26,7 +26,7 @@ def committed_txn(entry: TxnEntry) -> CommittedTxn:
     if isinstance(entry.record, MultiTxn):
         _add_parts(entry.record, int(header.client_id), changes)
     else:
-        _add(header.type, entry.record, int(header.client_id), changes)
+        _add(header.type, entry.record, int(header.client_id), changes, 0)
     return CommittedTxn(
         int(header.zxid),
         int(header.time),
@@ -39,15 +39,14 @@ def committed_txn(entry: TxnEntry) -> CommittedTxn:
 
 
 def _add_parts(multi: MultiTxn, session_id: int, changes: list[Change]) -> None:
-    """The parts of a multi: none of them happened if one was refused."""
+    """A multi's parts: none of them happened if one was refused.  A check counts, and changes nothing."""
     if any(part.type == codes.OP_ERROR for part in multi.txns):
         return
-    for part in multi.txns:
-        _add(part.type, decode_part(part.type, part.data), session_id, changes)
+    for index, part in enumerate(multi.txns):
+        _add(part.type, decode_part(part.type, part.data), session_id, changes, index)
 
 
-def _add(kind: int, record: TxnRecord, session_id: int, changes: list[Change]) -> None:
-    index = len(changes)
+def _add(kind: int, record: TxnRecord, session_id: int, changes: list[Change], index: int) -> None:
     if isinstance(record, CreateTxn):
         owner = session_id if record.ephemeral else 0
         changes.append(Change(index, "create", record.path, record.data, 0, tuple(record.acl), owner))

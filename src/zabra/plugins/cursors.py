@@ -1,5 +1,11 @@
-"""Where publishers that keep no cursor of their own left off: a file for each, replaced atomically."""
+"""Where publishers left off: files for each, replaced atomically.
 
+``<name>.cursor`` is the cursor of a publisher that keeps none of its own.  ``<name>.reached`` belongs to one
+that does: how far the feed was read for it beyond its own cursor, where nothing more was wanted.  Without it
+a publisher of a quiet path would go back to its last change after each restart, past the end of the log.
+"""
+
+from dataclasses import dataclass
 from typing import Final
 
 from zabra.storage.disk import Disk
@@ -12,6 +18,15 @@ NO_CURSOR: Final = -1
 
 class CursorError(Exception):
     """A cursor's file does not hold a cursor; the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A publisher whose own cursor is ``own``, and that wants ``wanted``, has all there is up to ``zxid``."""
+
+    own: int
+    zxid: int
+    wanted: str
 
 
 class CursorStore:
@@ -35,6 +50,25 @@ class CursorStore:
 
     def write(self, name: str, zxid: int) -> None:
         """Makes the cursor durable.  Raises OSError."""
+        self._write(f"{name}.cursor", f"0x{zxid:x}\n")
+
+    def read_reached(self, name: str) -> Reached | None:
+        """None where there is none, or what is there cannot be read: it only saves work.  Raises OSError."""
+        path = join(FOLDER, f"{name}.reached")
+        if not self._disk.exists(path):
+            return None
+        own, _, rest = self._disk.read(path).decode("utf-8", "replace").rstrip("\n").partition(" ")
+        zxid, _, wanted = rest.partition(" ")
+        try:
+            return Reached(int(own, 16), int(zxid, 16), wanted)
+        except ValueError:
+            return None
+
+    def write_reached(self, name: str, reached: Reached) -> None:
+        """Makes it durable.  Raises OSError."""
+        self._write(f"{name}.reached", f"0x{reached.own:x} 0x{reached.zxid:x} {reached.wanted}\n")
+
+    def _write(self, name: str, text: str) -> None:
         if not self._disk.exists(FOLDER):
             self._disk.make_folder(FOLDER)
-        write_atomically(self._disk, FOLDER, f"{name}.cursor", f"0x{zxid:x}\n".encode("ascii"))
+        write_atomically(self._disk, FOLDER, name, text.encode("utf-8"))

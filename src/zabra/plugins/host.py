@@ -16,11 +16,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from zabra.plugins.cursors import CursorStore
+from zabra.plugins.cursors import CursorError, CursorStore, Reached
 from zabra.plugins.feed import Compacted, Feed, Subscription
-from zabra.plugins.filters import Filter
-from zabra.plugins.publisher import CommittedTxn, Publisher, PublisherContext
-from zabra.plugins.registry import PublisherPlan
+from zabra.plugins.publisher import WANTS_SNAPSHOT, CommittedTxn, Publisher, PublisherContext
+from zabra.plugins.registry import PublisherPlan, filter_of
 from zabra.plugins.tree_snapshots import TreeSnapshots
 from zabra.proto.txn import TxnEntry
 
@@ -32,6 +31,8 @@ COMMITS_EVERY_S: Final = 0.2
 # The host's cursors are written at most this often: what is told twice after a crash.
 CURSOR_EVERY_S: Final = 0.2
 NOT_KNOWN: Final = -1
+# How often it is noted how far a publisher with a cursor of its own has read: what is read again at a start.
+REACHED_EVERY_S: Final = 5.0
 # How long a stop waits for what a publisher has under way.
 STOP_S: Final = 5.0
 
@@ -92,11 +93,15 @@ class PublisherRun:
         self._feed = feed
         self._store = store
         self._snapshots = snapshots
-        self._filter = Filter(plan.host.path)
+        self._filter = filter_of(plan.host.path, plan.host.ops)
+        self._wanted = f"{plan.host.path} {plan.host.ops}".strip()
         self._keeps_cursor = False
         self._saved = NOT_KNOWN
         self._saved_at = 0.0
         self.cursor = NOT_KNOWN
+        # What a publisher with a cursor of its own has: see ``cursors.Reached``.
+        self._reached: Reached | None = None
+        self._reached_saved: Reached | None = None
         # The last zxid that it was given, and how far it then said that it was durable.
         self._given = NOT_KNOWN
         self._told = NOT_KNOWN
@@ -120,6 +125,21 @@ class PublisherRun:
             self.failures,
             self.last_error,
         )
+
+    def needs(self) -> int:
+        """The zxid from which on the log is still needed for it; NOT_KNOWN: none is.
+
+        A publisher that could not be opened since the server's start has the cursor it had before.  Looks at
+        files.
+        """
+        if self.cursor >= 0:
+            return self.cursor
+        try:
+            reached = self._store.read_reached(self.plan.name)
+            return self._store.read(self.plan.name) if reached is None else reached.zxid
+        except (CursorError, OSError) as error:
+            log.warning("publisher %s: %s", self.plan.name, error)
+            return NOT_KNOWN
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -145,20 +165,26 @@ class PublisherRun:
                 await self._publish(publisher)
             finally:
                 await self._close(publisher)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            this = asyncio.current_task()
+            is_end = this is not None and this.cancelling() > 0
+            if is_end and isinstance(error, asyncio.CancelledError):
+                raise
+            # A client that cancels itself has failed like any other.
             self.failures += 1
             self._failures_in_a_row += 1
             self.last_error = f"{type(error).__name__}: {error}"
             log.warning("publisher %s: %s; trying again", self.plan.name, self.last_error)
             log.debug("publisher %s", self.plan.name, exc_info=True)
-            this = asyncio.current_task()
-            if this is not None and this.cancelling():
+            if is_end:
                 # It was the end that failed.
                 raise asyncio.CancelledError from error
 
     async def _close(self, publisher: Publisher) -> None:
         if self._keeps_cursor and self.cursor > self._saved:
             await self._save(self.cursor)
+        if self._reached != self._reached_saved:
+            await self._save_reached()
         await publisher.close()
 
     async def _publish(self, publisher: Publisher) -> None:
@@ -167,7 +193,7 @@ class PublisherRun:
         if own is None:
             self._saved = self.cursor = await asyncio.to_thread(self._store.read, self.plan.name)
         else:
-            self.cursor = own
+            self.cursor = await self._resumed(own)
         self._given = self._told = NOT_KNOWN
         if self.cursor > self._feed.committed >= 0:
             log.info(
@@ -176,7 +202,10 @@ class PublisherRun:
                 self.cursor,
                 self._feed.committed,
             )
-        reading = self._feed.subscribe(max(0, self.cursor))
+        if own == WANTS_SNAPSHOT:
+            reading = await self._snap(publisher)
+        else:
+            reading = self._feed.subscribe(max(0, self.cursor))
         while True:
             self.state = "publishing"
             try:
@@ -187,11 +216,22 @@ class PublisherRun:
                 continue
             await self._inform(publisher, txns)
 
+    async def _resumed(self, own: int) -> int:
+        """Where reading goes on for a publisher whose own cursor is ``own``."""
+        known = self._reached
+        if known is None:
+            known = self._reached_saved = await asyncio.to_thread(self._store.read_reached, self.plan.name)
+        if known is None or known.own != own or known.wanted != self._wanted:
+            known = Reached(own, own, self._wanted)
+        self._reached = known
+        return known.zxid
+
     async def _snap(self, publisher: Publisher) -> Subscription:
         self.state = "snapshot"
         snap = await self._snapshots.take(self.plan.host.path)
         await finish(publisher.snap(snap))
         self.snapshot_count += 1
+        self._given = self._told = snap.zxid
         await self._durable(snap.zxid, snap.zxid, 0.0)
         return self._feed.subscribe(snap.zxid)
 
@@ -214,13 +254,29 @@ class PublisherRun:
             self.cursor = zxid
             self._failures_in_a_row = 0
         now = asyncio.get_running_loop().time()
-        if self._keeps_cursor and self.cursor > self._saved and now - self._saved_at >= every_s:
+        if self._keeps_cursor:
+            if self.cursor > self._saved and now - self._saved_at >= every_s:
+                self._saved_at = now
+                await self._save(self.cursor)
+            return
+        if self._told != NOT_KNOWN or self._reached is None:
+            self._reached = Reached(self._told, zxid, self._wanted)
+        else:
+            self._reached = Reached(self._reached.own, zxid, self._wanted)
+        if now - self._saved_at >= REACHED_EVERY_S:
             self._saved_at = now
-            await self._save(self.cursor)
+            await self._save_reached()
 
     async def _save(self, cursor: int) -> None:
         await finish(asyncio.to_thread(self._store.write, self.plan.name, cursor))
         self._saved = cursor
+
+    async def _save_reached(self) -> None:
+        reached = self._reached
+        if reached is None or reached.own < 0:
+            return
+        await finish(asyncio.to_thread(self._store.write_reached, self.plan.name, reached))
+        self._reached_saved = reached
 
 
 class PublisherHost:
@@ -315,6 +371,7 @@ class PublisherHost:
         """
         needed = []
         for run in self.runs:
-            if run.cursor >= 0 and self._log_bytes_from(run.cursor) <= run.plan.host.retain_bytes:
-                needed.append(run.cursor)
+            zxid = run.needs()
+            if zxid >= 0 and self._log_bytes_from(zxid) <= run.plan.host.retain_bytes:
+                needed.append(zxid)
         return min(needed) if needed else NOT_KNOWN

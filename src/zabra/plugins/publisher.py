@@ -8,9 +8,12 @@ back to reading the log.  Source: ZOOKEEPER-368; upstream ``Observer``'s class c
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from zabra.proto.records import ACL
+
+WANTS_SNAPSHOT: Final = -1
+"""From ``Publisher.open``: the target holds nothing that could be built upon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +21,11 @@ class Change:
     """One change of one node, or of a session.
 
     ``op`` is create, delete, setData, setACL, createSession, closeSession or reconfig.  ``index`` is the
-    position inside its txn (a multi, or a closeSession with ephemerals, has several).  ``version`` is the
-    data version after a setData (0 after a create) or the ACL version after a setACL, else -1.  ``owner``
-    is the ephemeralOwner of a created node as stored (0: persistent).  ``acl`` is None where it did not
-    change.
+    position inside its txn (a multi, or a closeSession with ephemerals, has several), counted as the client
+    that sent a multi counts its parts: one that only checked a version leaves a number out.  ``version`` is
+    the data version after a setData (0 after a create) or the ACL version after a setACL, else -1.
+    ``owner`` is the ephemeralOwner of a created node as stored (0: persistent).  ``acl`` is None where it
+    did not change.
     """
 
     index: int
@@ -86,7 +90,9 @@ class Publisher(Protocol):
     async def open(self, context: PublisherContext) -> int | None:
         """Gets ready; returns the last zxid it made durable itself.
 
-        None: it keeps no cursor of its own, and the host's is used (from the beginning when there is none).
+        0: nothing yet, so that it wants history from its beginning.  WANTS_SNAPSHOT: nothing that could be
+        built upon, so that it wants a snapshot whatever history there is.  None: it keeps no cursor of its
+        own, and the host's is used (from the beginning when there is none).
         """
 
     async def snap(self, snap: Snap) -> None:
@@ -95,7 +101,8 @@ class Publisher(Protocol):
     async def inform(self, txns: Sequence[CommittedTxn]) -> int:
         """Publishes, in order; returns the last zxid that is durable at the target now.
 
-        Raises whatever is wrong with the target: the host tries again, from the cursor, later.
+        Raises whatever is wrong with the target: the host tries again, from the cursor, later.  It must end:
+        a client that may wait for ever needs a timeout.
         """
 
     async def close(self) -> None:

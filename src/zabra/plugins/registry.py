@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, TypeVar, get_type_hints
 
+from zabra.plugins.filters import Filter
 from zabra.plugins.publisher import Publisher
 
 GROUP: Final = "zabra.publishers"
@@ -40,6 +41,7 @@ class HostOptions:
     Attributes:
         on_voters: runs it on a voter of an ensemble too, not only on observers and servers on their own.
         path: only changes at and below this path are published.
+        ops: only these, separated by commas; empty: all.
         batch_txns, batch_bytes: how much one ``inform`` gets, about.
         max_backoff_ms: the longest pause between two attempts.
         retain_bytes: how much log may be kept for it beyond what the server needs.
@@ -47,6 +49,7 @@ class HostOptions:
 
     on_voters: bool = False
     path: str = "/"
+    ops: str = ""
     batch_txns: int = 500
     batch_bytes: int = 1024 * 1024
     max_backoff_ms: int = 30_000
@@ -130,8 +133,16 @@ def _check_host_options(host: HostOptions, where: str) -> None:
     ):
         if value < 1:
             raise PublisherError(f"{where}.{key}", f"is {value}, must be at least 1")
-    if not host.path.startswith("/") or (host.path != "/" and host.path.endswith("/")):
-        raise PublisherError(f"{where}.path", f"{host.path!r} is not a path")
+    for key, path, ops in (("path", host.path, ""), ("ops", "/", host.ops)):
+        try:
+            filter_of(path, ops)
+        except ValueError as error:
+            raise PublisherError(f"{where}.{key}", str(error)) from None
+
+
+def filter_of(path: str, ops: str) -> Filter:
+    """What of the feed a publisher wants.  Raises ValueError."""
+    return Filter(path, [op.strip() for op in ops.split(",") if op.strip()])
 
 
 def camel(name: str) -> str:

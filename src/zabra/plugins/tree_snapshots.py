@@ -86,6 +86,10 @@ def is_below(path: str, prefix: str) -> bool:
 
 def apply_txn(nodes: dict[str, SnapNode], txn: CommittedTxn, prefix: str) -> None:
     """Makes ``nodes`` (those below ``prefix``) what they are after ``txn``."""
+    if txn.op == "closeSession" and len(txn.changes) == 1:
+        # Logged with closeSessionTxn.enabled=false: its ephemerals went, and are not listed.
+        for path in [path for path, node in nodes.items() if node.owner == txn.session_id]:
+            del nodes[path]
     for change in txn.changes:
         if change.path and is_below(change.path, prefix):
             _apply(nodes, change, txn.zxid)
@@ -95,6 +99,8 @@ def _apply(nodes: dict[str, SnapNode], change: Change, zxid: int) -> None:
     path = change.path
     if change.op == "create":
         acl: tuple[ACL, ...] = change.acl or ()
+        # At the end, even where the walk has found it already: it must stand behind its parent.
+        nodes.pop(path, None)
         nodes[path] = SnapNode(path, change.data, 0, acl, change.owner, zxid, zxid)
     elif change.op == "delete":
         nodes.pop(path, None)
@@ -110,6 +116,6 @@ def _apply(nodes: dict[str, SnapNode], change: Change, zxid: int) -> None:
 
 
 async def _in_order(nodes: dict[str, SnapNode]) -> AsyncIterator[SnapNode]:
-    """Parents first: a path is less than what is under it."""
-    for path in sorted(nodes):
-        yield nodes[path]
+    """Parents first, as the walk and the txns behind it came upon them."""
+    for node in nodes.values():
+        yield node

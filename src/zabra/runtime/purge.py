@@ -51,7 +51,7 @@ class AutoPurge:
     """Purges at once and then every ``interval_ms``, keeping ``retain`` snapshots and what belongs to them.
 
     ``keep_zxid`` may be replaced by whoever reads old logs: it says, at the time of a purge, from which zxid
-    on they need them (-1: no need).
+    on they need them (-1: no need).  It is asked in the thread that purges, and may look at files.
     """
 
     def __init__(self, store: FileTxnSnapLog, retain: int, interval_ms: int) -> None:
@@ -79,7 +79,7 @@ class AutoPurge:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            purge = loop.run_in_executor(None, self.purge, self.keep_zxid())
+            purge = loop.run_in_executor(None, self.purge)
             try:
                 await asyncio.shield(purge)
             except asyncio.CancelledError:
@@ -87,11 +87,11 @@ class AutoPurge:
                 raise
             await asyncio.sleep(self._interval_ms / 1000)
 
-    def purge(self, keep_zxid: int = NOBODY_READS) -> None:
+    def purge(self) -> None:
         """One purge.  A disk that refuses is reported, and tried again the next time."""
         self.runs += 1
         try:
-            snapshots, logs = self._store.purge(self._retain, keep_zxid)
+            snapshots, logs = self._store.purge(self._retain, self.keep_zxid())
         except (OSError, StorageError) as error:
             log.error("purging old snapshots and logs failed: %s", error)
             return
