@@ -12,6 +12,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
 from tests.admin.helpers import in_any_order, masked
 from tests.interop import apache
+from tests.interop.clients import Clients, client_at
 from tests.interop.processes import ConfigValue, ServerProcess, free_ports, poll
 
 pytestmark = pytest.mark.java
@@ -69,10 +70,9 @@ def ignore(event: object) -> None:
     """A watcher that does not care."""
 
 
-def work(address: str) -> KazooClient:
+def work(address: str, clients: Clients) -> None:
     """What clients do; one of them stays."""
-    first = KazooClient(address)
-    first.start()
+    first = clients(address)
     first.create("/app", b"x" * 10)
     first.create("/app/e", b"", ephemeral=True)
     first.create("/app/f", b"hello", sequence=True)
@@ -83,8 +83,13 @@ def work(address: str) -> KazooClient:
     first.get_children("/app", include_data=True)
     first.exists("/app")
     first.get_acls("/app")
-    second = KazooClient(address)
-    second.start()
+    with client_at(address) as second:
+        others_work(second)
+    first.get("/app/e", watch=ignore)
+
+
+def others_work(second: KazooClient) -> None:
+    """What the second client does."""
     second.get("/app", watch=ignore)
     second.set("/app", b"longer value")
     second.create("/nope", b"")
@@ -100,10 +105,6 @@ def work(address: str) -> KazooClient:
     with pytest.raises(NodeExistsError):
         second.create("/app")
     second.sync("/app")
-    second.stop()
-    second.close()
-    first.get("/app/e", watch=ignore)
-    return first
 
 
 def one_client_left(server: ServerProcess) -> bool | None:
@@ -122,8 +123,9 @@ def told(server: ServerProcess, word: str) -> str:
 
 
 def test_words_and_metrics_agree(servers: list[ServerProcess]) -> None:
-    clients = [work(server.address) for server in servers]
-    try:
+    with Clients() as clients:
+        for server in servers:
+            work(server.address, clients)
         monitored = []
         for server in servers:
             poll("one client is left", 5, lambda server=server: one_client_left(server))  # type: ignore[misc]
@@ -152,7 +154,3 @@ def test_words_and_metrics_agree(servers: list[ServerProcess]) -> None:
         for word in words:
             theirs_text, ours_text = (told(server, word) for server in servers)
             assert ours_text == theirs_text, word
-    finally:
-        for client in clients:
-            client.stop()
-            client.close()

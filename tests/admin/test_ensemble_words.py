@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kazoo.client import KazooClient
 from tests.admin.helpers import RECORDED, masked
+from tests.interop.clients import Clients
 from tests.interop.processes import ConfigValue, Ensemble, ServerProcess
 
 pytestmark = pytest.mark.slow
@@ -41,11 +41,9 @@ def without_numbers(text: str) -> str:
 def test_every_role_tells_what_apaches_tells(ensemble: Ensemble) -> None:
     roles = {str(server.mode()): server for server in ensemble.members.values()}
     assert sorted(roles) == ["follower", "leader", "observer"]
-    clients = [KazooClient(server.address) for server in roles.values()]
-    try:
-        for number, client in enumerate(clients):
-            client.start()
-            client.create(f"/e{number}", b"", ephemeral=True)
+    with Clients() as client_of:
+        for number, server in enumerate(roles.values()):
+            client_of(server.address).create(f"/e{number}", b"", ephemeral=True)
         for role, server in roles.items():
             for word in ("isro", "srvr", "conf"):
                 assert without_numbers(told(server, word)) == without_numbers(RECORDED[role][word]), word
@@ -74,7 +72,3 @@ def test_every_role_tells_what_apaches_tells(ensemble: Ensemble) -> None:
         assert follower["zk_learner_commit_received_count"] == "6"
         assert int(follower["zk_cnt_follower_sync_time"]) >= 1
         assert int(follower["zk_looking_count"]) >= 1
-    finally:
-        for client in clients:
-            client.stop()
-            client.close()

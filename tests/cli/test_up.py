@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
+from tests.interop.clients import client_at
 from tests.interop.members import zabra_environment
 from tests.interop.processes import four_letter, poll
 
@@ -88,13 +89,8 @@ def up(tmp_path: Path) -> Iterator[StartUp]:
 
 
 def with_client(address: str, do: Callable[[KazooClient], object]) -> object:
-    client = KazooClient(address, timeout=10)
-    client.start(20)
-    try:
+    with client_at(address, timeout=10) as client:
         return do(client)
-    finally:
-        client.stop()
-        client.close()
 
 
 def test_data_survives_a_restart_and_ctrl_c_is_no_failure(up: StartUp, tmp_path: Path) -> None:

@@ -72,6 +72,12 @@ class Wire:
         """Hangs up."""
         self.sock.close()
 
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 Talk = Callable[[Wire], None]
 
@@ -102,6 +108,15 @@ def learner_info(
 ) -> bytes:
     """FOLLOWERINFO or OBSERVERINFO."""
     return encode_packet(kind, epoch << 32, encode_learner_info(sid, config_version))
+
+
+def _follower_info(sid: int) -> bytes:
+    return learner_info(sid, kind=codes.PACKET_FOLLOWERINFO)
+
+
+def _old_info(data: bytes) -> bytes:
+    """OBSERVERINFO as older versions send it."""
+    return encode_packet(codes.PACKET_OBSERVERINFO, 0, data)
 
 
 def discovered(wire: Wire, sid: int = 77, zxid: int = 0) -> int:
@@ -160,6 +175,24 @@ def _a_byte_at_a_time(wire: Wire) -> None:
         wire.send(bytes([byte]))
 
 
+def _told(first: bytes) -> Talk:
+    """Says its name in a way of its own, and is told the epoch."""
+
+    def talk(wire: Wire) -> None:
+        wire.send(first)
+        assert wire.packet().type == codes.PACKET_LEADERINFO
+
+    return talk
+
+
+def _another_epochs_ack(wire: Wire) -> None:
+    """Synchronises, and acks the NEWLEADER of an epoch that nobody leads."""
+    epoch = discovered(wire, zxid=(INT_MAX << 32) | 1)
+    while wire.packet().type != codes.PACKET_NEWLEADER:
+        continue
+    wire.send(encode_packet(codes.PACKET_ACK, (epoch + 1) << 32, None))
+
+
 def _write(session: int, op: int, body: bytes) -> bytes:
     return request_packet(session, 1, op, body, None)
 
@@ -188,7 +221,14 @@ QUORUM_CASES: Sequence[Case] = (
         says(_head(codes.PACKET_FOLLOWERINFO, 0) + struct.pack(">i", INT_MAX)),
         REFUSED,
     ),
-    Case("LearnerInfo of 5 bytes", says(encode_packet(codes.PACKET_FOLLOWERINFO, 0, bytes(5))), REFUSED),
+    Case("LearnerInfo of 5 bytes", says(encode_packet(codes.PACKET_OBSERVERINFO, 0, bytes(5))), REFUSED),
+    Case("128 MiB in one packet", says(_head(codes.PACKET_OBSERVERINFO, 1 << 27) + bytes(1 << 20)), REFUSED),
+    Case("no LearnerInfo at all", _told(encode_packet(codes.PACKET_OBSERVERINFO, 0, None)), closes=False),
+    Case("LearnerInfo of 8 bytes", _told(_old_info(struct.pack(">q", 77))), closes=False),
+    Case("LearnerInfo of version 0", _told(_old_info(struct.pack(">qi", 77, 0))), closes=False),
+    Case("a sid below zero", _told(learner_info(sid=-5)), closes=False),
+    Case("an epoch that no leader can follow", _told(learner_info(epoch=INT_MAX)), closes=False),
+    Case("ACK of NEWLEADER of another epoch", _another_epochs_ack, SLOW),
     Case("a newer configuration", says(learner_info(config_version=1 << 40)), r"configuration is newer"),
     Case(
         "no reply to LEADERINFO but another FOLLOWERINFO",
@@ -232,7 +272,12 @@ QUORUM_CASES: Sequence[Case] = (
         closes=False,
     ),
     Case("an operation of no kind", _after_sync(_write(0x7777, 4242, b"?")), closes=False),
-    Case("a read as a REQUEST", _after_sync(_write(0x7777, codes.OP_GET_DATA, b"")), closes=False),
+    Case(
+        "a read as a REQUEST",
+        _after_sync(_write(0x7777, codes.OP_GET_DATA, b"")),
+        r"learner 77: getData is not for a leader",
+        closes=False,
+    ),
     Case(
         "a check as a REQUEST",
         _after_sync(_write(0x7777, codes.OP_CHECK, bytes(8))),
@@ -243,25 +288,36 @@ QUORUM_CASES: Sequence[Case] = (
         "the end of nobody's session", _after_sync(_write(0x7777, codes.OP_CLOSE_SESSION, b"")), closes=False
     ),
 )
-"""Said to the leader; nobody else may notice."""
+"""Said to the leader, and to a follower that relays to observers; nobody else may notice."""
 
 
+# What a relay says otherwise.  Nothing goes up that no leader could read, and an observer has nothing to ack.
 _AT_A_RELAY = {
-    # An observer has nothing to ack, and whoever is no observer belongs to the leader.
-    "an ACK of what was never proposed": r"an observer acks nothing",
+    "an unknown packet in broadcast": Case("", says(b""), r"observer 77: unexpected UNKNOWN\(42\)", False),
+    "an ACK of what was never proposed": Case("", says(b""), r"an observer acks nothing"),
+    "a write that cannot be decoded": Case("", says(b""), REFUSED),
+    "an operation of no kind": Case("", says(b""), r"operation 4242 is not forwarded"),
+    "a read as a REQUEST": Case("", says(b""), r"operation 4 is not forwarded"),
 }
 
+
+def _at_a_relay(case: Case) -> Case:
+    other = _AT_A_RELAY.get(case.name, case)
+    return Case(case.name, case.talk, other.log, other.closes)
+
+
+LEADER_CASES: Sequence[Case] = (
+    *QUORUM_CASES,
+    Case("a follower that nobody lists", _told(_follower_info(99)), closes=False),
+    Case("the leader's own sid", says(_follower_info(3)), r"sid 3 is the leader's own"),
+    Case("the leader's own sid, as an observer", says(learner_info(sid=3)), r"sid 3 is the leader's own"),
+)
+"""Said to the leader, server 3."""
+
+
 MASTER_CASES: Sequence[Case] = (
-    *(
-        Case(
-            case.name,
-            case.talk,
-            _AT_A_RELAY.get(case.name, case.log),
-            case.closes or case.name in _AT_A_RELAY,
-        )
-        for case in QUORUM_CASES
-    ),
-    Case("a follower", says(learner_info(kind=codes.PACKET_FOLLOWERINFO)), r"only observers are taken here"),
+    *(_at_a_relay(case) for case in QUORUM_CASES),
+    Case("a follower", says(_follower_info(77)), r"only observers are taken here"),
 )
 """Said to a follower that relays to observers."""
 

@@ -56,11 +56,21 @@ class Session:
     # Connections.
 
     def connect(self, address: str) -> Session:
-        """Opens the session at ``host:port``, or goes on with it there.  Raises Closed or OSError."""
+        """Opens the session at ``host:port``, or goes on with it there.
+
+        Raises Closed or OSError, KeeperError for a session that has expired; no connection is kept then.
+        """
         self.drop()
         host, port = address.rsplit(":", 1)
         self._socket = socket.create_connection((host, int(port)), self.wait_s)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            return self._introduce()
+        except (OSError, KeeperError):
+            self.drop()
+            raise
+
+    def _introduce(self) -> Session:
+        self._connected().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         w = Writer()
         asked = ConnectRequest(0, self.zxid, self.timeout_ms, self.session_id, self.password, False)
         asked.encode(w)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from kazoo.client import KazooClient
 from tests.interop import apache
+from tests.interop.clients import Clients
 from tests.interop.members import (
     APACHE_38,
     APACHE_39,
@@ -25,24 +26,14 @@ MASTER_PORT = 14199
 HOSTS = [f"127.0.0.{number}" for number in range(1, 6)]
 CFG: dict[str, ConfigValue] = {"observerMasterPort": MASTER_PORT}
 
-Clients = Callable[[ServerProcess], KazooClient]
+ClientOf = Callable[[ServerProcess], KazooClient]
 
 
 @pytest.fixture
-def client_of() -> Iterator[Clients]:
+def client_of() -> Iterator[ClientOf]:
     """``client_of(member)``: a connected client of this member alone."""
-    started: list[KazooClient] = []
-
-    def connect(member: ServerProcess) -> KazooClient:
-        client = KazooClient(member.address, timeout=20)
-        started.append(client)
-        client.start(30)
-        return client
-
-    yield connect
-    for client in started:
-        client.stop()
-        client.close()
+    with Clients() as clients:
+        yield lambda member: clients(member.address)
 
 
 def masters_ensemble(kinds: list[str], folder: Path, observers: int = 1) -> Mixed:
@@ -60,7 +51,7 @@ def master_of(observer: ServerProcess) -> int | None:
     return int(value) if value is not None else None
 
 
-def check_observer(ensemble: Mixed, sid: int, client_of: Clients) -> None:
+def check_observer(ensemble: Mixed, sid: int, client_of: ClientOf) -> None:
     """The observer stands under a follower, serves reads, writes and syncs, and survives its master."""
     observer = ensemble.members[sid]
     leader = ensemble.wait_leader()
@@ -103,7 +94,7 @@ def check_observer(ensemble: Mixed, sid: int, client_of: Clients) -> None:
     )
 
 
-def test_an_observer_under_followers(tmp_path: Path, client_of: Clients) -> None:
+def test_an_observer_under_followers(tmp_path: Path, client_of: ClientOf) -> None:
     with masters_ensemble([ZABRA] * 4, tmp_path) as ensemble:
         check_observer(ensemble, 4, client_of)
 
@@ -111,7 +102,7 @@ def test_an_observer_under_followers(tmp_path: Path, client_of: Clients) -> None
 @pytest.mark.java
 @pytest.mark.slow
 @pytest.mark.parametrize("theirs", [APACHE_39, APACHE_38])
-def test_our_observer_under_apache_followers(tmp_path: Path, client_of: Clients, theirs: str) -> None:
+def test_our_observer_under_apache_followers(tmp_path: Path, client_of: ClientOf, theirs: str) -> None:
     with masters_ensemble([theirs, theirs, theirs, ZABRA], tmp_path) as ensemble:
         check_observer(ensemble, 4, client_of)
 
@@ -119,7 +110,7 @@ def test_our_observer_under_apache_followers(tmp_path: Path, client_of: Clients,
 @pytest.mark.java
 @pytest.mark.slow
 @pytest.mark.parametrize("theirs", [APACHE_39, APACHE_38])
-def test_an_apache_observer_under_our_followers(tmp_path: Path, client_of: Clients, theirs: str) -> None:
+def test_an_apache_observer_under_our_followers(tmp_path: Path, client_of: ClientOf, theirs: str) -> None:
     with masters_ensemble([ZABRA, ZABRA, ZABRA, theirs], tmp_path) as ensemble:
         check_observer(ensemble, 4, client_of)
 
@@ -128,7 +119,7 @@ def test_an_apache_observer_under_our_followers(tmp_path: Path, client_of: Clien
 @pytest.mark.slow
 @pytest.mark.parametrize("leader", [ZABRA, APACHE_39])
 def test_observers_of_both_kinds_under_followers_of_both_kinds(
-    tmp_path: Path, client_of: Clients, leader: str
+    tmp_path: Path, client_of: ClientOf, leader: str
 ) -> None:
     ensemble = masters_ensemble([ZABRA, APACHE_39, leader, ZABRA, APACHE_39], tmp_path, observers=2)
     try:
@@ -174,7 +165,7 @@ def joiners(ensemble: Mixed, folder: Path, masters: list[str]) -> list[ServerPro
 
 
 @pytest.mark.parametrize("kind", [ZABRA, pytest.param(APACHE_39, marks=[pytest.mark.java, pytest.mark.slow])])
-def test_a_chain_of_observers_that_nobody_lists(tmp_path: Path, client_of: Clients, kind: str) -> None:
+def test_a_chain_of_observers_that_nobody_lists(tmp_path: Path, client_of: ClientOf, kind: str) -> None:
     """follower <- observer <- observer <- observer; each has session ids of its own, and all write."""
     with masters_ensemble([kind] * 3, tmp_path, observers=0) as ensemble:
         leader = ensemble.wait_leader()

@@ -11,6 +11,7 @@ import pytest
 from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss, KazooException
 from tests.interop import apache
+from tests.interop.clients import Clients, client_at
 from tests.interop.members import APACHE_39, CFG, ZABRA, make_member
 from tests.interop.processes import ConfigValue, ServerProcess, free_ports, poll
 
@@ -31,6 +32,7 @@ class Changing:
         self.folder = folder
         self.members: dict[int, ServerProcess] = {}
         self.lines: dict[int, str] = {}
+        self.clients = Clients()
         # Taken at once: a follower does not listen on its quorum port, which then looks free.
         self.ports = free_ports(9, 14200, 14499)
 
@@ -67,24 +69,23 @@ class Changing:
 
         return poll(f"one of {among} leads", 60, found)
 
+    def hosts(self, *sids: int) -> str:
+        """Where clients find these members."""
+        return ",".join(self.members[sid].address for sid in sids)
+
     def client(self, *sids: int) -> KazooClient:
-        """A client of these members."""
-        client = KazooClient(",".join(self.members[sid].address for sid in sids), timeout=20)
-        client.start(30)
-        return client
+        """A client of these members, until the test ends."""
+        return self.clients(self.hosts(*sids))
 
     def wait_view(self, sid: int, voters: set[int]) -> None:
         """Waits until a member has a view with these voters."""
 
         def has_view() -> bool | None:
-            client = self.client(sid)
-            try:
-                text = client.get("/zookeeper/config")[0].decode()
-            except KazooException:
-                return None
-            finally:
-                client.stop()
-                client.close()
+            with client_at(self.hosts(sid)) as client:
+                try:
+                    text = client.get("/zookeeper/config")[0].decode()
+                except KazooException:
+                    return None
             return voters_in(text) == voters or None
 
         poll(f"{sid} knows that {voters} vote", 60, has_view)
@@ -104,7 +105,8 @@ def changing(tmp_path: Path) -> Iterator[Changing]:
     """Stops every member after the test."""
     apache.require_java("3.9")
     made = Changing(tmp_path)
-    yield made
+    with made.clients:
+        yield made
     for member in made.members.values():
         member.kill()
 
@@ -136,13 +138,8 @@ def test_one_of_the_other_kind_joins_and_becomes_the_leader(
     leader = changing.wait_leader(1, 2, 3)
     others = [sid for sid in (1, 2) if sid != leader]
     client.create("/with-three", b"1")
-    client.stop()
-    client.close()
     if leader != 3:
-        at_others = changing.client(*others, 3)
-        remove(at_others, leader)
-        at_others.stop()
-        at_others.close()
+        remove(changing.client(*others, 3), leader)
         rest = {1, 2, 3} - {leader}
         changing.wait_view(3, rest)
         if changing.wait_leader(*rest) != 3:
@@ -154,8 +151,6 @@ def test_one_of_the_other_kind_joins_and_becomes_the_leader(
     client = changing.client(3)
     client.create("/led-by-the-joiner", b"1")
     assert sorted(client.get_children("/")) == ["before", "led-by-the-joiner", "with-three", "zookeeper"]
-    client.stop()
-    client.close()
 
 
 @pytest.mark.parametrize("first", [APACHE_39, ZABRA])
@@ -175,15 +170,11 @@ def test_a_leader_that_leaves_names_one_of_the_other_kind(changing: Changing, fi
         changing.wait_view(sid, rest)
     assert changing.wait_leader(*rest) in rest
     client.retry(client.create, "/b", b"2")
-    client.stop()
-    client.close()
     # It is a follower without a vote now, and hears what is written.
     poll("it follows", 60, lambda: changing.members[leader].mode() == "follower" or None)
     removed = changing.client(leader)
     removed.sync("/")
     assert removed.exists("/b") is not None
-    removed.stop()
-    removed.close()
 
 
 def test_apaches_own_client_drives_it(changing: Changing) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -365,11 +366,13 @@ def test_whoever_is_no_observer_is_turned_away(door: Door, first: bytes) -> None
         encode_packet(codes.PACKET_ACK, 0x100000001, None),
         request_packet(1, 1, 999, b"", []),
         request_packet(1, 1, codes.OP_CREATE, b"\x00\x00", []),
+        request_packet(1, 1, codes.OP_GET_DATA, struct.pack(">i2s?", 2, b"/a", False), []),
+        request_packet(1, 1, codes.OP_PING, b"", []),
         encode_packet(codes.PACKET_REQUEST, -1, b"short"),
         encode_packet(codes.PACKET_REVALIDATE, -1, b"short"),
         encode_packet(codes.PACKET_PING, 0, b"odd"),
     ],
-    ids=["ack of a txn", "unknown op", "malformed create", "short request", "short revalidate", "touches"],
+    ids=["ack of a txn", "unknown op", "malformed create", "read", "ping request", "short request", "short revalidate", "touches"],
 )
 def test_an_observer_that_misbehaves_is_cut_off_and_nothing_goes_up(door: Door, packet: bytes) -> None:
     packets = door.greet(door.server.tree.last_processed_zxid)
@@ -380,6 +383,13 @@ def test_an_observer_that_misbehaves_is_cut_off_and_nothing_goes_up(door: Door, 
     assert door.say(packet) == []
     assert door.closed
     assert learning.out == sent_before
+
+
+def test_an_ack_of_the_epoch_without_an_epoch_is_none(door: Door) -> None:
+    (told,) = door.say(encode_packet(codes.PACKET_OBSERVERINFO, 0, encode_learner_info(99, 0)))
+    assert told.type == codes.PACKET_LEADERINFO
+    assert door.say(encode_packet(codes.PACKET_ACKEPOCH, 0, None)) == []
+    assert door.closed
 
 
 def test_there_is_a_limit_to_connections(door: Door) -> None:

@@ -6,7 +6,9 @@ import pytest
 
 from zabra.jute.primitives import JuteError, Writer
 from zabra.proto import codes
+from zabra.proto.packets import request_packet
 from zabra.proto.records import ErrorTxn, TxnHeader
+from zabra.server.roles.leading import Leading
 from zabra.server.roles.learning import entry_of
 from zabra.server.settings import Settings
 from zabra.sim.client import SimClient
@@ -52,6 +54,23 @@ def test_a_txn_under_another_zxid_than_its_packets_is_refused() -> None:
     assert entry_of(7, raw).header.zxid == 7
     with pytest.raises(JuteError, match="the txn 0x7 in a packet of 0x8"):
         entry_of(8, raw)
+
+
+@pytest.mark.parametrize("op", [codes.OP_GET_DATA, codes.OP_PING, codes.OP_WHO_AM_I])
+def test_a_learner_that_forwards_what_makes_no_txn_is_not_hung_up_on(op: int) -> None:
+    """It was: an observer below a follower could have the follower lose its leader."""
+    made = cluster(Shape([1, 2, 3]))
+    made.run_ms(3000)
+    leader = next(process.server for process in made.serving() if process.server.role.name() == "leader")
+    role = leader.role
+    assert isinstance(role, Leading)
+    handlers = dict(role.handlers)
+    last = leader.tree.last_processed_zxid
+    for conn_id in handlers:
+        leader.data_received(conn_id, request_packet(1, 1, op, b"", []))
+    made.run_ms(3000)
+    assert role.handlers == handlers
+    assert leader.tree.last_processed_zxid == last
 
 
 class Idle:

@@ -13,6 +13,7 @@ from typing import Any
 from kazoo.client import KazooClient
 from kazoo.security import make_acl, make_digest_acl
 from tests.interop import apache
+from tests.interop.clients import connected, forget
 from tests.interop.processes import ServerProcess
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -78,10 +79,7 @@ def record(name: str, line: str, flags: list[str], killed: bool, folder: Path) -
     cfg = {"clientPort": 12610, "admin.enableServer": "false", "4lw.commands.whitelist": "*"}
     server: ServerProcess = apache.ApacheServer(line, cfg, folder, jvm_flags=[*FLAGS, *flags])
     server.start()
-    client = KazooClient(server.address, timeout=30)
-    client.start()
-    other = KazooClient(server.address, timeout=30)
-    other.start()
+    client, other = connected(server.address, 30), connected(server.address, 30)
     load(client, 40)
     other.create("/other", b"x", ephemeral=True)
     expected = {"nodes": seen(client), "sessions": sorted([client.client_id[0], other.client_id[0]])}
@@ -89,8 +87,8 @@ def record(name: str, line: str, flags: list[str], killed: bool, folder: Path) -
         server.kill()
     else:
         server.stop()
-    client.stop()
-    other.stop()
+    forget(client)
+    forget(other)
     (folder / "data" / "expected.json").write_text(json.dumps(expected))
     with tarfile.open(FIXTURES / f"{name}.tar.gz", "w:gz") as packed:
         packed.add(folder / "data", arcname=".")

@@ -13,6 +13,7 @@ import pytest
 from kazoo.client import KazooClient
 from tests.conftest import Report
 from tests.interop import apache
+from tests.interop.clients import client_at
 from tests.interop.processes import free_ports
 from tests.storage import record
 from tests.storage.folders import Applied, log_txns, new_store, options, save_snapshot
@@ -59,18 +60,6 @@ def java() -> Iterator[Any]:
     yield start
     for server in started:
         server.kill()
-
-
-def connect(server: apache.ApacheServer) -> KazooClient:
-    client = KazooClient(server.address, timeout=60)
-    client.start(timeout=30)
-    return client
-
-
-def forget(client: KazooClient) -> None:
-    """Lets go of a client whose server is gone."""
-    client.stop()
-    client.close()
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
@@ -152,17 +141,17 @@ def test_folders_change_hands(java: Any, tmp_path: Path, reliability: Report) ->
     draws = random.Random(18)
     for turn in range(ROUNDS):
         server = java(tmp_path, *ROUND_FLAGS[turn % 3], f"-Dzookeeper.snapCount={20 + turn}")
-        client = connect(server)
-        theirs = record.seen(client)
-        if previous is not None:
-            found += [f"turn {turn}, read by Apache: {d}" for d in differences(previous, theirs)]
-        _more_by_java(client, turn)
-        theirs = record.seen(client)
-        if turn % 2:
-            server.kill()
-        else:
-            server.stop()
-        forget(client)
+        with client_at(server.address, 60) as client:
+            theirs = record.seen(client)
+            if previous is not None:
+                found += [f"turn {turn}, read by Apache: {d}" for d in differences(previous, theirs)]
+            _more_by_java(client, turn)
+            theirs = record.seen(client)
+            # Before the session ends: its ephemerals have to be in the files.
+            if turn % 2:
+                server.kill()
+            else:
+                server.stop()
         written_by_java += 1
         disk = OsDisk(folder)
         tree = recover(open_store(disk, disk), disk, options()).tree
@@ -225,6 +214,5 @@ def test_a_store_of_ours_opens_empty_for_apache(java: Any, tmp_path: Path) -> No
     """snapshot.0 and nothing else."""
     disk = OsDisk(tmp_path / "data")
     recover(new_store(disk), disk, options())
-    client = connect(java(tmp_path))
-    assert sorted(client.get_children("/")) == ["zookeeper"]
-    forget(client)
+    with client_at(java(tmp_path).address, 60) as client:
+        assert sorted(client.get_children("/")) == ["zookeeper"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kazoo.client import KazooClient
+from tests.interop.clients import client_at
 
 from zabra.testing import Ensemble, Server
 from zabra.testing.pytest_plugin import make_zabra_ensemble, zabra_ensemble, zabra_server
@@ -13,12 +13,9 @@ __all__ = ["make_zabra_ensemble", "zabra_ensemble", "zabra_server"]
 
 
 def test_a_standalone_server(zabra_server: Server) -> None:
-    client = KazooClient(zabra_server.connect_string)
-    client.start()
-    assert client.create("/a", b"1") == "/a"
-    assert client.get("/a")[0] == b"1"
-    client.stop()
-    client.close()
+    with client_at(zabra_server.connect_string) as client:
+        assert client.create("/a", b"1") == "/a"
+        assert client.get("/a")[0] == b"1"
     assert zabra_server.members[1].mode == "standalone"
 
 
@@ -29,11 +26,8 @@ def test_an_ensemble_serves_when_it_is_there(zabra_ensemble: Ensemble) -> None:
         "leader",
         "observer",
     ]
-    client = KazooClient(zabra_ensemble.members[4].address)
-    client.start()
-    client.create("/a", b"1")
-    client.stop()
-    client.close()
+    with client_at(zabra_ensemble.members[4].address) as client:
+        client.create("/a", b"1")
 
 
 def test_several_ensembles_side_by_side(make_zabra_ensemble: Callable[..., Ensemble]) -> None:

@@ -37,6 +37,10 @@ class Operation:
         # A read that may fire watch events at once (setWatches); they go out before its reply.
         self.fires: bool = False
 
+    def makes_txn(self) -> bool:
+        """Whether ``prep`` is there: what a learner may ask of its leader, beside sync."""
+        return self.kind == KIND_WRITE or self.kind == KIND_SESSION or self.kind == KIND_INTERNAL
+
     def validate(self, body: bytes) -> None:
         """Raises JuteError unless ``body`` decodes as this operation's request record."""
 

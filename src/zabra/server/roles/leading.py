@@ -10,6 +10,7 @@ from mypy_extensions import i64
 
 from zabra.config.ensemble import EnsembleConfig
 from zabra.processors.membership import Membership
+from zabra.processors.ops import OPS
 from zabra.proto import codes
 from zabra.proto.packets import (
     decode_ack_epoch,
@@ -96,9 +97,7 @@ class Leading(Proposing, LearnerMaster, Membership):
         verifiers = peer.verifiers()
         if peer.oracle is not None:
             peer.oracle.count_followers(0)
-        self.proposer: EpochProposer = EpochProposer(
-            peer.sid, verifiers[0], summary, limit_ms, host.now_ms
-        )
+        self.proposer: EpochProposer = EpochProposer(peer.sid, verifiers[0], summary, limit_ms, host.now_ms)
         self.acks: NewLeaderAcks | None = None
         self.broadcast: Broadcast | None = None
         self.epoch_zxid: i64 = 0
@@ -221,6 +220,10 @@ class Leading(Proposing, LearnerMaster, Membership):
             handler.config_version = info.config_version
         if handler.config_version > self.peer.config.version:
             handler.close("its configuration is newer than the leader's")
+            return
+        if handler.sid == self.peer.sid:
+            # Two servers with one id: its acks would count as this server's own.
+            handler.close(f"sid {handler.sid} is the leader's own")
             return
         self.host.info(
             f"learner {handler.sid} at {handler.peer_host}:{handler.peer_port}: "
@@ -562,6 +565,11 @@ class Leading(Proposing, LearnerMaster, Membership):
                 self.queue(handler, codes.PACKET_SYNC, 0, encode_lag(0, 0))
             elif broadcast.sync(handler.conn_id):
                 self.queue(handler, codes.PACKET_SYNC, 0, None)
+            return
+        row = OPS.get(request.op)
+        if row is not None and not row.makes_txn():
+            # Closing would punish a relay for what an observer below it does.
+            self.host.warn(f"learner {handler.sid}: {row.name} is not for a leader to do")
             return
         self.propose(
             Request(

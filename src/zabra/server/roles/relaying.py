@@ -12,9 +12,11 @@ from typing import Final
 from mypy_extensions import i64, trait
 
 from zabra.jute.primitives import JuteError
+from zabra.processors.operation import KIND_SYNC
 from zabra.processors.ops import OPS
 from zabra.proto import codes
 from zabra.proto.packets import (
+    decode_ack_epoch,
     decode_learner_info,
     decode_request,
     decode_revalidate,
@@ -192,6 +194,8 @@ class Relay(LearnerMaster):
         self.queue(handler, codes.PACKET_LEADERINFO, self.epoch_zxid, encode_leader_info())
 
     def ack_epoch(self, handler: LearnerHandler, packet: QuorumPacket) -> None:
+        # Nothing depends on its epoch here; without one the packet is none.
+        decode_ack_epoch(packet.data)
         handler.last_zxid = packet.zxid
         handler.state = learner_handler.SYNCHRONIZATION
         self.synchronise(handler)
@@ -303,7 +307,7 @@ class Relay(LearnerMaster):
         """An observer's client asks for something: the leader gets it as if our own client had asked."""
         request = decode_request(packet.data)
         row = OPS.get(request.op)
-        if row is None:
+        if row is None or not (row.makes_txn() or row.kind == KIND_SYNC):
             raise JuteError(f"operation {request.op} is not forwarded")
         # As for our own clients: nothing goes up that no leader could read.
         row.validate(request.body)
