@@ -48,5 +48,5 @@ def test_a_reader_that_has_seen_enough(java_folder: Path) -> None:
         assert b"session" in process.stdout.readline()
         process.stdout.close()
         said = process.stderr.read()
-        assert process.wait(30) == 1
+        assert process.wait(120) == 1
     assert said == b""

@@ -15,19 +15,21 @@ import pytest
 from kazoo.client import KazooClient
 from tests.interop.clients import client_at
 from tests.interop.members import zabra_environment
-from tests.interop.processes import four_letter, poll
+from tests.interop.processes import four_letter, free_block, poll
 
 from zabra.cli.local_ensemble import LocalError, LocalServer
 from zabra.cli.up import NOT_SERVING, Member, connect_string
 
-BASE_PORT = 13920
 FAST = ["-D", "tickTime=500"]
+# What is waited for takes a second or two; on a machine that does ten other things, much longer.
+PATIENCE_S = 120.0
+PORTS = 24
 
 
 class Up:
     """One run of ``zabra up`` without a terminal; ``lines`` is what it has said."""
 
-    def __init__(self, folder: Path, *arguments: str, base_port: int = BASE_PORT) -> None:
+    def __init__(self, folder: Path, *arguments: str, base_port: int) -> None:
         command = [sys.executable, "-m", "zabra", "up", "--data-dir", str(folder), *FAST]
         self.lines: list[str] = []
         self.process = subprocess.Popen(
@@ -44,7 +46,7 @@ class Up:
         assert self.process.stdout is not None
         self.lines.extend(iter(self.process.stdout.readline, ""))
 
-    def wait_line(self, pattern: str, timeout_s: float = 40.0) -> re.Match[str]:
+    def wait_line(self, pattern: str, timeout_s: float = PATIENCE_S) -> re.Match[str]:
         """Waits until a line matches."""
 
         def found() -> re.Match[str] | None:
@@ -64,22 +66,36 @@ class Up:
         """Stops it; the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(30)
-        self._reader.join(10)
+        code = self.ended()
+        self._reader.join(PATIENCE_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
+
+    def ended(self) -> int:
+        """Waits for its end; the exit code.  One that does not end is killed, and its servers with it."""
+        try:
+            return self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
 
 
 StartUp = Callable[..., Up]
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[StartUp]:
+def base() -> int:
+    """The first of some free ports in a row."""
+    return free_block(PORTS)
+
+
+@pytest.fixture
+def up(tmp_path: Path, base: int) -> Iterator[StartUp]:
     """``up(*arguments)`` starts one in the test's folder; stopped afterwards."""
     started: list[Up] = []
 
-    def start(*arguments: str, folder: str = "e", base_port: int = BASE_PORT) -> Up:
+    def start(*arguments: str, folder: str = "e", base_port: int = base) -> Up:
         started.append(Up(tmp_path / folder, *arguments, base_port=base_port))
         return started[-1]
 
@@ -93,28 +109,38 @@ def with_client(address: str, do: Callable[[KazooClient], object]) -> object:
         return do(client)
 
 
-def test_data_survives_a_restart_and_ctrl_c_is_no_failure(up: StartUp, tmp_path: Path) -> None:
+def test_data_survives_a_restart_and_ctrl_c_is_no_failure(up: StartUp, tmp_path: Path, base: int) -> None:
     first = up()
     address = first.wait_line(r"ready in .* s: clients connect to (\S+)").group(1)
-    assert address == ",".join(f"127.0.0.1:{BASE_PORT + i}" for i in range(4))
-    modes = [mode_of(BASE_PORT + i) for i in range(4)]
+    assert address == ",".join(f"127.0.0.1:{base + i}" for i in range(4))
+    modes = modes_of(base, 4)
     assert sorted(modes[:3]) == ["follower", "follower", "leader"]
     assert modes[3] == "observer"
     with_client(address.split(",")[3], lambda client: client.create("/kept", b"data"))
     assert first.stop(signal.SIGINT) == 0
-    assert all(mode_of(BASE_PORT + i) is None for i in range(4))
+    assert all(mode_of(base + i) is None for i in range(4))
     assert (tmp_path / "e" / "1" / "version-2").is_dir()
     second = up()
     second.wait_line("ready in")
-    for port in range(BASE_PORT, BASE_PORT + 4):
+    for port in range(base, base + 4):
         found = with_client(f"127.0.0.1:{port}", lambda client: client.retry(client.get, "/kept"))
         assert isinstance(found, tuple)
         assert found[0] == b"data"
     assert second.stop(signal.SIGTERM) == 0
 
 
+def modes_of(first: int, count: int) -> list[str]:
+    """What each says it is, once all serve at the same time."""
+
+    def all_serve() -> list[str] | None:
+        modes = [mode for port in range(first, first + count) if (mode := mode_of(port))]
+        return modes if len(modes) == count else None
+
+    return poll("all serve", PATIENCE_S, all_serve)
+
+
 def mode_of(port: int) -> str | None:
-    answer = four_letter("127.0.0.1", port, "srvr") or ""
+    answer = four_letter("127.0.0.1", port, "srvr", PATIENCE_S) or ""
     match = re.search(r"^Mode: (\w+)", answer, re.MULTILINE)
     return match.group(1) if match else None
 
@@ -134,14 +160,14 @@ def pid_of(folder: Path) -> int | None:
     return None
 
 
-def test_a_server_that_dies_is_reported_and_started_again(up: StartUp, tmp_path: Path) -> None:
+def test_a_server_that_dies_is_reported_and_started_again(up: StartUp, tmp_path: Path, base: int) -> None:
     running = up("--participants", "1", "--observers", "0")
     running.wait_line("ready in")
     pid = pid_of(tmp_path / "e" / "1")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     running.wait_line(r"server 1 ended by SIGKILL: starting it again in 0\.5 s")
-    poll("it serves again", 30, lambda: mode_of(BASE_PORT))
+    poll("it serves again", PATIENCE_S, lambda: mode_of(base))
     assert pid_of(tmp_path / "e" / "1") != pid
 
 
@@ -150,7 +176,7 @@ def test_servers_end_with_a_supervisor_that_is_killed(up: StartUp, tmp_path: Pat
     running.wait_line("ready in")
     assert pid_of(tmp_path / "e" / "1") is not None
     running.process.kill()
-    poll("its server has ended", 20, lambda: True if pid_of(tmp_path / "e" / "1") is None else None)
+    poll("its server has ended", PATIENCE_S, lambda: True if pid_of(tmp_path / "e" / "1") is None else None)
 
 
 def test_a_configuration_that_is_refused_is_told(up: StartUp) -> None:
@@ -160,28 +186,28 @@ def test_a_configuration_that_is_refused_is_told(up: StartUp) -> None:
     assert running.stop() == 0
 
 
-def test_ports_in_use_are_an_error_at_once(up: StartUp) -> None:
+def test_ports_in_use_are_an_error_at_once(up: StartUp, base: int) -> None:
     first = up("--participants", "1", "--observers", "0")
     first.wait_line("ready in")
     second = up("--participants", "1", "--observers", "0", folder="other")
-    assert second.process.wait(30) == 1
+    assert second.ended() == 1
     second.stop()
     said = "".join(second.lines)
-    assert f"error: in use already: port {BASE_PORT} (server 1, clients)" in said
+    assert f"error: in use already: port {base} (server 1, clients)" in said
     same = up("--participants", "1", "--observers", "0")
-    assert same.process.wait(30) == 1
+    assert same.ended() == 1
     same.stop()
     assert "in use by another zabra up" in "".join(same.lines)
 
 
-def test_observers_join_an_ensemble_that_does_not_know_them(up: StartUp) -> None:
+def test_observers_join_an_ensemble_that_does_not_know_them(up: StartUp, base: int) -> None:
     up("--participants", "3", "--observers", "0").wait_line("ready in")
-    connect = f"127.0.0.1:{BASE_PORT + 1}"
-    joined = up("--join", connect, "--observers", "2", folder="joined", base_port=BASE_PORT + 10)
+    connect = f"127.0.0.1:{base + 1}"
+    joined = up("--join", connect, "--observers", "2", folder="joined", base_port=base + 10)
     joined.wait_line("ready in")
     ids = []
-    for port in (BASE_PORT + 10, BASE_PORT + 11):
-        assert mode_of(port) == "observer"
+    for port in (base + 10, base + 11):
+        assert modes_of(port, 1) == ["observer"]
         ids.append(
             with_client(
                 f"127.0.0.1:{port}",
@@ -195,14 +221,14 @@ def test_observers_join_an_ensemble_that_does_not_know_them(up: StartUp) -> None
 def test_bad_arguments_are_refused(up: StartUp) -> None:
     for arguments in (["--participants", "0"], ["--join", "nowhere"], ["--join", ","]):
         refused = up(*arguments, folder="x")
-        assert refused.process.wait(30) == 2
+        assert refused.ended() == 2
         refused.stop()
         assert "".join(refused.lines).startswith("error: ")
 
 
-def test_on_a_terminal_there_is_a_table(tmp_path: Path) -> None:
+def test_on_a_terminal_there_is_a_table(tmp_path: Path, base: int) -> None:
     command = [sys.executable, "-m", "zabra", "up", "--data-dir", str(tmp_path / "e"), *FAST]
-    command += ["--participants", "1", "--observers", "0", "--base-port", str(BASE_PORT)]
+    command += ["--participants", "1", "--observers", "0", "--base-port", str(base)]
     ours, theirs = pty.openpty()
     environment = {**zabra_environment(), "TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
@@ -215,10 +241,10 @@ def test_on_a_terminal_there_is_a_table(tmp_path: Path) -> None:
         return True if b"standalone" in seen else None
 
     try:
-        poll("the table shows that the server serves", 30, shown)
+        poll("the table shows that the server serves", PATIENCE_S, shown)
         assert b"\x1b[1mid  role" in seen
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
         process.wait()

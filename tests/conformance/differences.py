@@ -11,14 +11,12 @@ from typing import Final
 
 _TLS: Final = "later issue: TLS"
 _SASL: Final = "later issue: SASL"
-_READ_ONLY: Final = "later issue: read-only mode"
 
 REASONS: Final[tuple[tuple[str, str], ...]] = (
     ("kazoo/*::test_client.TestSSLClient::*", _TLS),
     ("kazoo/*::test_sasl.*", _SASL),
     ("c-client/*::Zookeeper_SASLAuth::*", _SASL),
     ("c-client/*::*SSL*", _TLS),
-    ("c-client/*::Zookeeper_readOnly::*", _READ_ONLY),
 )
 
 # Tests that fail on a single Apache server because they need more servers than there are.

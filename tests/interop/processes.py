@@ -86,6 +86,16 @@ def free_ports(count: int, first: int = 20000, end: int = 32000) -> list[int]:
     raise ServerError(f"no {count} free ports between {first} and {end}")
 
 
+def free_block(count: int, first: int = 20000, end: int = 32000) -> int:
+    """The first of ``count`` ports in a row that nobody listens on."""
+    run: list[int] = []
+    for port in sorted(free_ports((end - first) // 2, first, end)):
+        run = [*run, port] if run and port == run[-1] + 1 else [port]
+        if len(run) == count:
+            return run[0]
+    raise ServerError(f"no {count} free ports in a row between {first} and {end}")
+
+
 class ServerProcess:
     """One server as an operating-system process with its own folder.
 
