@@ -35,9 +35,9 @@ LEFT_OUT: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def reason(suite: str, cluster: int, test: str) -> str | None:
+def reason(suite: str, where: str, test: str) -> str | None:
     """Why this test may end differently, or None."""
-    return _first(REASONS, f"{suite}/{cluster}::{test}")
+    return _first(REASONS, f"{suite}/{where}::{test}")
 
 
 def why_apache_fails(key: str, test: str) -> str | None:

@@ -12,6 +12,7 @@ ZABRA_SHIM_CLASSPATH  class path given to the real java in place of the caller's
 ZABRA_SHIM_JVM_FLAGS  flags for servers that run on the real java, such as "-Xmx256m"
 ZABRA_SHIM_JAVA_IDS   server ids that run on the real java: "all", or a list such as "1,3"; default none
 ZABRA_SHIM_LOGS       folder; each server's output goes to a file of its own there
+ZABRA_SHIM_VIA        "follower" or "observer": a standalone server becomes such a member of an ensemble
 """
 
 from __future__ import annotations
@@ -20,10 +21,8 @@ import os
 import shlex
 import sys
 
-SERVER_CLASSES = (
-    "org.apache.zookeeper.server.quorum.QuorumPeerMain",
-    "org.apache.zookeeper.server.ZooKeeperServerMain",
-)
+STANDALONE_CLASS = "org.apache.zookeeper.server.ZooKeeperServerMain"
+SERVER_CLASSES = ("org.apache.zookeeper.server.quorum.QuorumPeerMain", STANDALONE_CLASS)
 TAKES_ARGUMENT = ("-cp", "-classpath", "--class-path", "-p", "--module-path")
 # Settings of the JVM and of upstream's logging, which mean nothing to another server.
 JVM_ONLY = (
@@ -104,6 +103,21 @@ def zabra_command(properties: dict[str, str], config: str) -> list[str]:
     return command
 
 
+def member_config(main_class: str, config: str, properties: dict[str, str]) -> str:
+    """The zoo.cfg to start with: the given one, or that of a member whose ensemble is started here."""
+    role = os.environ.get("ZABRA_SHIM_VIA", "")
+    if not role or main_class != STANDALONE_CLASS:
+        return config
+    # This file runs by its path, without packages.
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    import shim_ensemble
+
+    own, others = shim_ensemble.lay_out(config, role)
+    for path in others:
+        shim_ensemble.launch(zabra_command(properties, path))
+    return own
+
+
 def redirect(name: str) -> None:
     """Sends stdout and stderr to a file of this process when a folder for them is given."""
     folder = os.environ.get("ZABRA_SHIM_LOGS")
@@ -128,7 +142,7 @@ def main() -> None:
         if run_on_java(rest[0]):
             command = java_command(sys.argv[1:], True)
         else:
-            command = zabra_command(properties, rest[0])
+            command = zabra_command(properties, member_config(main_class, rest[0], properties))
     if main_class in SERVER_CLASSES:
         print("+", shlex.join(command), flush=True)
     os.execvp(command[0], command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -54,31 +55,53 @@ def statuses(entry: dict[str, Any]) -> dict[str, str]:
     return {name: status for status in ("passed", "skipped", "failed") for name in entry.get(status, ())}
 
 
+def baseline(recorded: dict[str, Any], key: str) -> dict[str, Any] | None:
+    """What Apache alone did with as many servers; the members in one role give the answers of any three."""
+    suite, _, where = key.partition("/")
+    cluster = where.partition("-")[0]
+    found: dict[str, Any] | None = recorded.get(f"{suite}/{cluster}")
+    if found is None and "-via-" in where:
+        found = recorded.get(f"{suite}/3", recorded.get(f"{suite}/1"))
+    return found
+
+
 def compare(
-    suite: str, cluster: int, apache: dict[str, str], zabra: dict[str, str], whole: bool = True
+    suite: str, where: str, apache: dict[str, str], zabra: dict[str, str], whole: bool = True
 ) -> dict[str, tuple[str, str]]:
     """(what happened, reason or "") of every test that does not end alike; ``whole``: all were to run."""
     out = {}
     for name in sorted(set(apache) - set(zabra)):
-        why = differences.reason(suite, cluster, name)
+        why = differences.reason(suite, where, name)
         if whole or why is not None:
             out[name] = (f"{apache[name]} on Apache, not run on Zabra", why or "")
     for name, mine in sorted(zabra.items()):
         theirs = apache.get(name, "not there")
         # Where Apache fails, as by the pace of the machine, passing is no difference to explain.
         if mine != theirs and not (mine == "passed" and theirs == "failed"):
-            why = differences.reason(suite, cluster, name)
+            why = differences.reason(suite, where, name)
             out[name] = (f"{theirs} on Apache, {mine} on Zabra", why or "")
     return out
 
 
-def unexplained(suite: str, cluster: int, key: str) -> list[str]:
+def unexplained(key: str) -> list[str]:
     """Differences of the recorded runs that have no reason."""
-    apache, zabra = load("apache").get(key), load("zabra").get(key)
+    apache, zabra = baseline(load("apache"), key), load("zabra").get(key)
     if apache is None or zabra is None:
         return []
-    told = compare(suite, cluster, statuses(apache), statuses(zabra))
+    suite, _, where = key.partition("/")
+    told = compare(suite, where, statuses(apache), statuses(zabra))
     return [f"{key}::{name}: {what}" for name, (what, why) in told.items() if not why]
+
+
+def where_in_words(where: str) -> str:
+    """The column that says which servers: 3-apache-1,2 is "3; 1 and 2 are Apache's"."""
+    mixed = re.match(r"(\d+)-apache-([\d,]+)$", where)
+    if mixed:
+        ids = mixed[2].split(",")
+        text = " and ".join(filter(None, [", ".join(ids[:-1]), ids[-1]]))
+        return f"{mixed[1]}; {text} {'is' if len(ids) == 1 else 'are'} Apache's"
+    via = re.match(r"(\d+)-via-(\w+)$", where)
+    return f"{via[1]}, through the {via[2]}s" if via else where
 
 
 def _count(entry: dict[str, Any] | None) -> str:
@@ -98,16 +121,15 @@ def write_document() -> None:
     ]
     details: list[str] = []
     for suite in SUITES:
-        for cluster in suite.clusters:
-            key = f"{suite.name}/{cluster}"
-            if key not in apache and key not in zabra:
-                continue
+        for key in sorted({key for key in (*apache, *zabra) if key.startswith(f"{suite.name}/")}):
+            where = key.partition("/")[2]
             told = {}
-            if key in apache and key in zabra:
-                told = compare(suite.name, cluster, statuses(apache[key]), statuses(zabra[key]))
+            theirs = baseline(apache, key)
+            if theirs and key in zabra:
+                told = compare(suite.name, where, statuses(theirs), statuses(zabra[key]))
             explained = sum(1 for _, why in told.values() if why)
             about = f"{suite.about} ({(apache.get(key) or zabra[key])['versions']})"
-            cells = [suite.name, about, str(cluster), _count(apache.get(key)), _count(zabra.get(key))]
+            cells = [suite.name, about, where_in_words(where), _count(theirs), _count(zabra.get(key))]
             lines.append(f"| {' | '.join([*cells, str(explained), str(len(told) - explained)])} |")
             details += _details(key, told, apache.get(key))
     DOCUMENT.write_text("\n".join([*lines, "", *details]).rstrip() + "\n")

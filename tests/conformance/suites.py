@@ -37,8 +37,15 @@ class Job:
     quick: bool
     folder: Path
     mixed: str = ""
+    via: str = ""
     record: bool = False
     install: bool = False
+
+    @property
+    def where(self) -> str:
+        """The servers, as part of the name under which results are kept: 3, 3-apache-1, 5-via-observer."""
+        mixed = f"-apache-{self.mixed}" if self.mixed else ""
+        return f"{self.cluster}{mixed}{f'-via-{self.via}' if self.via else ''}"
 
 
 class Suite(Protocol):
@@ -55,6 +62,10 @@ class Suite(Protocol):
     @property
     def about(self) -> str:
         """What it is, in a line."""
+
+    @property
+    def goes_via(self) -> bool:
+        """Whether its clients can be given some of the members only."""
 
     def versions(self) -> str:
         """What exactly is run."""
@@ -106,6 +117,7 @@ class Kazoo:
     """kazoo's own tests, unmodified; they start, stop and restart the servers."""
 
     name = "kazoo"
+    goes_via = False
     clusters = (1, 3, 5)
     about = "kazoo's own tests, unmodified, from its wheel; `5` is three voters and two observers"
 
@@ -145,6 +157,7 @@ class Aiozk:
     """aiozk's tests."""
 
     name = "aiozk"
+    goes_via = True
     clusters = (1, 3, 5)
     about = "aiozk's tests, from its source distribution"
 
@@ -159,7 +172,7 @@ class Aiozk:
         source = tools.sdist("aiozk", AIOZK)
         report = job.folder / "junit.xml"
         with tools.servers(job.target, job.cluster, job.folder, job.mixed) as running:
-            host, port = tools.port_of(tools.connect_string(running))
+            host, port = tools.port_of(tools.connect_string(running, job.via))
             env = {"PATH": "/usr/bin:/bin", "ZK_HOST": host, "ZK_PORT": str(port)}
             command = [
                 str(python),
@@ -188,6 +201,7 @@ class CClient:
     """The CppUnit suites of Apache's C client that talk to servers."""
 
     name = "c-client"
+    goes_via = True
     clusters = (1,)
     about = "CppUnit suites of Apache's C client; they start standalone servers and ensembles themselves"
 
@@ -200,7 +214,7 @@ class CClient:
         """Builds once, then runs suite by suite; a test that failed is run once more by itself."""
         home = self._build(job.install)
         env = tools.shim_environment(job.target, job.folder / "logs", job.mixed)
-        env |= {"CLASSPATH": "x", "ZKROOT": str(home.parents[1])}
+        env |= {"CLASSPATH": "x", "ZKROOT": str(home.parents[1]), "ZABRA_SHIM_VIA": job.via}
         out: Results = {}
         log = []
         wanted = [name for name in C_SUITES if name not in left_out(self.name, job)]
@@ -306,6 +320,7 @@ class JavaClient:
     """Our program that calls every method of Apache's Java client."""
 
     name = "java-client"
+    goes_via = True
     clusters = (1, 3, 5)
     about = "every method of Apache's Java client, by `tests/conformance/java/ApiProbe.java`"
 
@@ -328,7 +343,11 @@ class JavaClient:
         tools.must([*compiler, str(tools.HERE / "java" / "ApiProbe.java")])
         with tools.servers(job.target, job.cluster, job.folder, job.mixed) as running:
             command = [tools.java_tool("java"), "-Xmx256m", "-Dfile.encoding=UTF-8", "-cp"]
-            command += [f"{job.folder / 'classes'}:{jars}", "ApiProbe", tools.connect_string(running)]
+            command += [
+                f"{job.folder / 'classes'}:{jars}",
+                "ApiProbe",
+                tools.connect_string(running, job.via),
+            ]
             done = tools.run(command, timeout_s=600)
         (job.folder / "output.txt").write_text(done.stdout)
         return spoken(done.stdout, done.stdout)
@@ -338,6 +357,7 @@ class Node:
     """Our script over node-zookeeper-client."""
 
     name = "node-zookeeper-client"
+    goes_via = True
     clusters = (1, 3, 5)
     about = "the pure JavaScript client, by `tests/conformance/node/probe.js`"
 
@@ -357,7 +377,9 @@ class Node:
             tools.must(command, cwd=folder)
         with tools.servers(job.target, job.cluster, job.folder, job.mixed) as running:
             probe = str(tools.HERE / "node" / "probe.js")
-            done = tools.run([node, probe, tools.connect_string(running), str(modules)], timeout_s=300)
+            done = tools.run(
+                [node, probe, tools.connect_string(running, job.via), str(modules)], timeout_s=300
+            )
         (job.folder / "output.txt").write_text(done.stdout)
         return spoken(done.stdout, done.stdout)
 
@@ -371,6 +393,7 @@ class ZkCli:
     """Apache's zkCli with a scripted session."""
 
     name = "zkCli"
+    goes_via = True
     clusters = (1, 3)
     about = "Apache's `zkCli`, a scripted session; every command's output compared"
 
@@ -382,7 +405,7 @@ class ZkCli:
         """Feeds the session through standard input."""
         commands = [command for command, _ in transcripts.load("zkcli")]
         with tools.servers(job.target, job.cluster, job.folder, job.mixed) as running:
-            command = apache.zkcli_command("3.9", tools.connect_string(running))
+            command = apache.zkcli_command("3.9", tools.connect_string(running, job.via))
             done = tools.run(command, timeout_s=180, stdin="\n".join([*commands, "quit"]) + "\n")
         (job.folder / "output.txt").write_text(done.stdout)
         text = JLINE.sub("", done.stdout)
@@ -408,6 +431,7 @@ class CliMt:
     """The C client's command line."""
 
     name = "cli_mt"
+    goes_via = True
     clusters = (1,)
     about = "the C client's command line, a scripted session; every command's output compared"
     program = "/usr/lib/zookeeper/bin/cli_mt"
@@ -422,7 +446,7 @@ class CliMt:
         outputs = []
         with tools.servers(job.target, job.cluster, job.folder, job.mixed) as running:
             for command, _ in transcripts.load("cli_mt"):
-                text = self._one(tools.connect_string(running), command)
+                text = self._one(tools.connect_string(running, job.via), command)
                 outputs.append(transcripts.clean(text))
         return transcripts.judge("cli_mt", outputs, records(job), any_order=True)
 
@@ -440,6 +464,7 @@ class ZkShell:
     """zk-shell with a scripted session."""
 
     name = "zk-shell"
+    goes_via = True
     clusters = (1, 3)
     about = "the zk-shell command line, a scripted session; every command's output compared"
 
@@ -453,7 +478,11 @@ class ZkShell:
         commands = [command for command, _ in transcripts.load("zk_shell")]
         stdin = "".join(f"{command}\nzabramark\n" for command in commands)
         with tools.servers(job.target, job.cluster, job.folder, job.mixed) as running:
-            command = [str(python.parent / "zk-shell"), tools.connect_string(running), "--run-from-stdin"]
+            command = [
+                str(python.parent / "zk-shell"),
+                tools.connect_string(running, job.via),
+                "--run-from-stdin",
+            ]
             done = tools.run(command, timeout_s=120, stdin=stdin)
         (job.folder / "output.txt").write_text(done.stdout)
         parts = done.stdout.split("Unknown command: zabramark\n")

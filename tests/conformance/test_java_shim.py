@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.conformance import java_shim
+from tests.conformance import java_shim, shim_ensemble
 
 MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 CALL = [
@@ -104,3 +104,35 @@ def test_a_server_without_a_configuration_file_is_refused(tmp_path: Path) -> Non
     )
     assert done.returncode == 1
     assert "path of a zoo.cfg" in done.stderr
+
+
+@pytest.mark.parametrize(("role", "own", "others"), [("follower", "1", ["2", "3"]), ("observer", "4", ["3"])])
+def test_a_standalone_server_can_become_a_member(
+    role: str, own: str, others: list[str], config: Path
+) -> None:
+    member, rest = shim_ensemble.lay_out(str(config), role)
+    settings = shim_ensemble.read(member)
+    assert settings["clientPort"] == "1"
+    assert settings.get("peerType") == ("observer" if role == "observer" else None)
+    assert (Path(settings["dataDir"]) / "myid").read_text().strip() == own
+    lines = {key: value for key, value in settings.items() if key.startswith("server.")}
+    assert sorted(lines) == sorted(f"server.{sid}" for sid in [own, *others])
+    for path, sid in zip(rest, others, strict=True):
+        theirs = shim_ensemble.read(path)
+        assert "clientPort" not in theirs
+        assert theirs["dataDir"] != settings["dataDir"]
+        assert (Path(theirs["dataDir"]) / "myid").read_text().strip() == sid
+        assert lines.items() <= theirs.items()
+
+
+def test_the_other_members_data_is_kept_as_long_as_the_members_is(config: Path) -> None:
+    member, rest = shim_ensemble.lay_out(str(config), "follower")
+    mark = Path(rest[0]).parent / "version-2"
+    mark.mkdir()
+    own = Path(shim_ensemble.read(member)["dataDir"]) / "version-2"
+    own.mkdir()
+    shim_ensemble.lay_out(str(config), "follower")
+    assert mark.exists()
+    own.rmdir()
+    shim_ensemble.lay_out(str(config), "follower")
+    assert not mark.exists()

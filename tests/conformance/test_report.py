@@ -57,14 +57,28 @@ def test_what_needs_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(differences, "REASONS", (("s/3::known*", "because"),))
     apache = {"same": "passed", "known 1": "passed", "new": "passed", "flaky": "failed", "left out": "passed"}
     zabra = {"same": "passed", "known 1": "failed", "new": "skipped", "flaky": "passed", "extra": "passed"}
-    assert report.compare("s", 3, apache, zabra) == {
+    assert report.compare("s", "3", apache, zabra) == {
         "left out": ("passed on Apache, not run on Zabra", ""),
         "extra": ("not there on Apache, passed on Zabra", ""),
         "known 1": ("passed on Apache, failed on Zabra", "because"),
         "new": ("passed on Apache, skipped on Zabra", ""),
     }
-    assert report.compare("s", 1, apache, zabra)["known 1"][1] == ""
-    assert "left out" not in report.compare("s", 3, apache, zabra, whole=False)
+    assert report.compare("s", "1", apache, zabra)["known 1"][1] == ""
+    assert "left out" not in report.compare("s", "3", apache, zabra, whole=False)
+
+
+def test_where_a_suite_ran_and_what_it_is_compared_with() -> None:
+    recorded = {"s/1": {"passed": ["one"]}, "s/3": {"passed": ["three"]}, "t/1": {"passed": []}}
+    assert report.baseline(recorded, "s/3-apache-1,2") == {"passed": ["three"]}
+    assert report.baseline(recorded, "s/5-via-observer") == {"passed": ["three"]}
+    assert report.baseline(recorded, "t/5-via-follower") == {"passed": []}
+    assert report.baseline(recorded, "s/5") is None
+    assert report.where_in_words("3-apache-1,2") == "3; 1 and 2 are Apache's"
+    assert report.where_in_words("5-apache-4") == "5; 4 is Apache's"
+    assert report.where_in_words("5-via-observer") == "5, through the observers"
+    assert report.where_in_words("3") == "3"
+    job = suites.Job("zabra", 5, False, Path("x"), mixed="1,4", via="")
+    assert job.where == "5-apache-1,4"
 
 
 def test_transcripts_keep_what_matters() -> None:

@@ -156,9 +156,16 @@ def servers(
     return Ensemble(member, 3, cluster - 3, folder, ports=ports, cfg=cfg)
 
 
-def connect_string(running: ServerProcess | Ensemble) -> str:
-    """host:port,... of a server or an ensemble."""
-    return running.connect_string if isinstance(running, Ensemble) else running.address
+def connect_string(running: ServerProcess | Ensemble, via: str = "") -> str:
+    """host:port,... of a server or an ensemble; ``via``: of its members in this role alone."""
+    if not isinstance(running, Ensemble):
+        return running.address
+    if not via:
+        return running.connect_string
+    found = [member.address for member in running.members.values() if member.mode() == via]
+    if not found:
+        raise Unavailable(f"no member is a {via}")
+    return ",".join(found)
 
 
 def port_of(address: str) -> tuple[str, int]:

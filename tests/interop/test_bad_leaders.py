@@ -87,6 +87,10 @@ class Prey:
     def log(self) -> str:
         return self.server.log_path.read_text(errors="replace")
 
+    def wait_log(self, pattern: str, start: int) -> None:
+        """Waits until what the log says from ``start`` on matches."""
+        poll(f"the log says {pattern!r}", 10, lambda: re.search(pattern, self.log()[start:]) or None)
+
 
 class Learner:
     """The member as its leader sees it."""
@@ -302,8 +306,7 @@ def test_a_bad_leader_is_left(prey: Prey, move: Move, reason: str, counted: dict
     move(Play(prey, learner))
     assert learner.sock.fileno() < 0 or learner.left(), "the member stays with this leader"
     learner.close()
-    pattern = re.compile(rf"no more: .*({reason})")
-    poll(f"the log says {reason!r}", 10, lambda: pattern.search(prey.log()[before:]) or None)
+    prey.wait_log(rf"no more: .*({reason})", before)
     assert prey.server.running, prey.server.log_tail()
     # It is ready for the next one, and serves under it.
     good = prey.follow()
