@@ -8,7 +8,7 @@ from tests.plugins.helpers import E1, MemoryLog, Noted, create
 from zabra.plugins.cursors import CursorStore
 from zabra.plugins.feed import Feed
 from zabra.plugins.host import PublisherHost
-from zabra.plugins.publisher import WANTS_SNAPSHOT
+from zabra.plugins.publisher import WANTS_SNAPSHOT, TryLater
 from zabra.plugins.registry import HostOptions, PublisherPlan
 from zabra.plugins.tree_snapshots import TreeSnapshots
 from zabra.runtime.os_disk import OsDisk
@@ -118,6 +118,59 @@ def test_a_snapshot_where_history_ends(tmp_path):
         server.commit(E1 + 51)
         await until(lambda: noted.told)
         assert noted.zxids == [E1 + 51]
+        await server.host.stop()
+
+    run(main)
+
+
+def test_a_target_that_cannot_tell_any_more_goes_on_where_it_was(tmp_path):
+    """Its retention has emptied it: the host has a note, which follows the target's cursor back too."""
+
+    async def main():
+        noted = Noted()
+        server = Server(tmp_path, noted)
+
+        async def turn(cursor, told):
+            noted.cursor = cursor
+            server.host.start()
+            await until(lambda: len(noted.told) == told)
+            await server.host.stop()
+
+        server.commit(E1 + 1, E1 + 2)
+        await turn(0, 2)
+        server.commit(E1 + 3)
+        await turn(None, 3)
+        assert noted.zxids == [E1 + 1, E1 + 2, E1 + 3]
+        # Made anew: what was noted before says nothing any more.
+        await turn(E1 + 1, 5)
+        assert noted.zxids[3:] == [E1 + 2, E1 + 3]
+        noted.fail = ConnectionError("away")
+        noted.cursor = E1 + 1
+        server.host.start()
+        await until(lambda: server.host.runs[0].last_error == "ConnectionError: away")
+        await server.host.stop()
+        noted.fail = None
+        await turn(None, 7)
+        assert noted.zxids[5:] == [E1 + 2, E1 + 3]
+
+    run(main)
+
+
+def test_a_publisher_says_how_long_to_wait(tmp_path):
+    async def main():
+        noted = Noted()
+        noted.fail = TryLater("busy until tomorrow", 86400)
+        server = Server(tmp_path, noted)
+        server.host.start()
+        server.commit(E1 + 1)
+        await until(lambda: server.host.runs[0].state == "waiting")
+        assert server.host.runs[0]._pause_s() == 86400
+        assert server.host.statuses()[0].last_error == "TryLater: busy until tomorrow"
+        await server.host.stop()
+        noted.fail = ConnectionError("away")
+        server.host.start()
+        await until(lambda: server.host.runs[0].last_error == "ConnectionError: away")
+        assert server.host.runs[0]._pause_s() < 1
         await server.host.stop()
 
     run(main)

@@ -29,9 +29,13 @@ class Filter:
                 raise ValueError(f"there is no op {op!r}; there are: {', '.join(OPS)}")
         self._allows = allows
 
+    def wants_path(self, path: str) -> bool:
+        """Whether the path is the filter's or below it."""
+        return self.path == "/" or path == self.path or path.startswith(self._below)
+
     def wants(self, change: Change) -> bool:
         """Whether the change is let through."""
-        if self.path != "/" and change.path != self.path and not change.path.startswith(self._below):
+        if not self.wants_path(change.path):
             return False
         if self.ops and change.op not in self.ops:
             return False

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 from zabra.plugins.cursors import CursorError, CursorStore, Reached
 from zabra.plugins.feed import Compacted, Feed, Subscription
-from zabra.plugins.publisher import WANTS_SNAPSHOT, CommittedTxn, Publisher, PublisherContext
+from zabra.plugins.publisher import WANTS_SNAPSHOT, CommittedTxn, Publisher, PublisherContext, TryLater
 from zabra.plugins.registry import PublisherPlan, filter_of
 from zabra.plugins.tree_snapshots import TreeSnapshots
 from zabra.proto.txn import TxnEntry
@@ -111,6 +111,7 @@ class PublisherRun:
         self.failures = 0
         self.last_error = ""
         self._failures_in_a_row = 0
+        self._asked_pause_s = 0.0
 
     def status(self) -> PublisherStatus:
         """A picture for operators."""
@@ -154,11 +155,12 @@ class PublisherRun:
     def _pause_s(self) -> float:
         """Grows with each failure, with jitter: targets that come back are not met by all at once."""
         limit = min(FIRST_BACKOFF_MS << min(self._failures_in_a_row, 20), self.plan.host.max_backoff_ms)
-        return random.uniform(limit / 2, limit) / 1000
+        return max(random.uniform(limit / 2, limit) / 1000, self._asked_pause_s)
 
     async def _attempt(self) -> None:
         """Opens and feeds it until it fails."""
         self.state = "opening"
+        self._asked_pause_s = 0.0
         try:
             publisher = self.plan.make()
             try:
@@ -173,6 +175,8 @@ class PublisherRun:
             # A client that cancels itself has failed like any other.
             self.failures += 1
             self._failures_in_a_row += 1
+            if isinstance(error, TryLater):
+                self._asked_pause_s = error.after_s
             self.last_error = f"{type(error).__name__}: {error}"
             log.warning("publisher %s: %s; trying again", self.plan.name, self.last_error)
             log.debug("publisher %s", self.plan.name, exc_info=True)
@@ -181,17 +185,19 @@ class PublisherRun:
                 raise asyncio.CancelledError from error
 
     async def _close(self, publisher: Publisher) -> None:
-        if self._keeps_cursor and self.cursor > self._saved:
-            await self._save(self.cursor)
-        if self._reached != self._reached_saved:
-            await self._save_reached()
-        await publisher.close()
+        try:
+            if self._keeps_cursor and self.cursor > self._saved:
+                await self._save(self.cursor)
+            if self._reached != self._reached_saved:
+                await self._save_reached()
+        finally:
+            await publisher.close()
 
     async def _publish(self, publisher: Publisher) -> None:
         own = await finish(publisher.open(self._context))
         self._keeps_cursor = own is None
         if own is None:
-            self._saved = self.cursor = await asyncio.to_thread(self._store.read, self.plan.name)
+            self.cursor = await asyncio.to_thread(self._last_known)
         else:
             self.cursor = await self._resumed(own)
         self._given = self._told = NOT_KNOWN
@@ -216,8 +222,19 @@ class PublisherRun:
                 continue
             await self._inform(publisher, txns)
 
+    def _last_known(self) -> int:
+        """Where reading goes on for a publisher that has no cursor, or has none any more."""
+        self._saved = self._store.read(self.plan.name)
+        reached = self._store.read_reached(self.plan.name)
+        if reached is None:
+            return self._saved
+        return max(self._saved, reached.zxid if reached.wanted == self._wanted else reached.own)
+
     async def _resumed(self, own: int) -> int:
         """Where reading goes on for a publisher whose own cursor is ``own``."""
+        if await asyncio.to_thread(self._store.read, self.plan.name) > own:
+            # From when it had none; the target has been made anew since.
+            await self._save(own)
         known = self._reached
         if known is None:
             known = self._reached_saved = await asyncio.to_thread(self._store.read_reached, self.plan.name)
@@ -304,7 +321,13 @@ class PublisherHost:
         self._is_voter = is_voter
         self._log_bytes_from = log_bytes_from
         self.runs = [
-            PublisherRun(plan, PublisherContext(plan.name, plan.options, server_id), feed, store, snapshots)
+            PublisherRun(
+                plan,
+                PublisherContext(plan.name, plan.options, server_id, plan.host.path),
+                feed,
+                store,
+                snapshots,
+            )
             for plan in plans
         ]
         self._tasks: dict[str, asyncio.Task[None]] = {}

@@ -77,11 +77,23 @@ class Snap:
 
 @dataclass(frozen=True, slots=True)
 class PublisherContext:
-    """What a publisher is told when it is opened: its configured name, its options, its server's id."""
+    """What a publisher is told when it is opened: its configured name, its options, its server's id.
+
+    Only what is at and below ``path`` will be told.
+    """
 
     name: str
     options: Mapping[str, Any]
     server_id: int
+    path: str = "/"
+
+
+class TryLater(Exception):
+    """Raised by a publisher that knows how long to wait: the host begins anew after ``after_s`` at least."""
+
+    def __init__(self, text: str, after_s: float) -> None:
+        super().__init__(text)
+        self.after_s = after_s
 
 
 class Publisher(Protocol):
@@ -92,7 +104,8 @@ class Publisher(Protocol):
 
         0: nothing yet, so that it wants history from its beginning.  WANTS_SNAPSHOT: nothing that could be
         built upon, so that it wants a snapshot whatever history there is.  None: it keeps no cursor of its
-        own, and the host's is used (from the beginning when there is none).
+        own, or cannot tell any more (the target was emptied by its retention), and the host's is used: from
+        the beginning when there is none.
         """
 
     async def snap(self, snap: Snap) -> None:

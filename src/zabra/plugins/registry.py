@@ -19,6 +19,7 @@ GROUP: Final = "zabra.publishers"
 # Known without the package's metadata too, as in a checkout that is not installed.
 BUILT_IN: Final = {
     "jsonl": "zabra.plugins.builtin.jsonl:JsonlPublisher",
+    "postgres": "zabra.plugins.builtin.postgres:PostgresPublisher",
 }
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
@@ -115,6 +116,11 @@ def plan_publisher(name: str, given: Mapping[str, str]) -> PublisherPlan:
 def _load(key: str, entry: EntryPoint) -> tuple[Callable[[Any], Publisher], type[Any]]:
     try:
         factory = entry.load()
+    except ModuleNotFoundError as error:
+        text = f"{entry.name!r} cannot be loaded: {error}"
+        if BUILT_IN.get(entry.name) == entry.value:
+            text += f"; its library comes with: pip install 'zabra[{entry.name}]'"
+        raise PublisherError(key, text) from error
     except ImportError as error:
         raise PublisherError(key, f"{entry.name!r} cannot be loaded: {error}") from error
     except AttributeError as error:
