@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import pytest
 from tests.plugins.targets.postgres import Postgres
+from tests.plugins.targets.redis import RedisServer
 from tests.plugins.targets.target import Target, TargetUnavailable
 
 KINDS: dict[str, Callable[[], Target]] = {
     "postgres": Postgres,
+    "redis": RedisServer,
 }
 """By the name of the publisher's class."""
 
