@@ -28,7 +28,7 @@ def test_without_limits_an_observer_is_in_step_at_once() -> None:
     assert lag.in_step
     assert not lag.is_limited()
     lag.asked(0)
-    lag.tick(1_000_000)
+    lag.tick(1_000_000, 0)
     assert lag.in_step
 
 
@@ -75,12 +75,26 @@ def test_an_answer_that_does_not_come_counts_while_txns_do() -> None:
     lag.asked(0)
     lag.answered(0, 0, 0)
     lag.asked(1000)
-    lag.tick(5000)
-    # Nothing comes at all: nothing is committed, so nobody is behind.
+    lag.tick(5000, 4000)
+    # PINGs come and no txn does: nothing is committed, so nobody is behind.
     assert lag.in_step
     assert lag.ms(5000) == 4000
     lag.informed(5000)
-    lag.tick(5000)
+    lag.tick(5000, 5000)
+    assert not lag.in_step
+
+
+def test_an_answer_that_does_not_come_counts_while_nothing_comes_at_all() -> None:
+    lag = lag_of(100, 0)
+    lag.asked(0)
+    lag.answered(0, 0, 0)
+    lag.asked(1000)
+    # It wants to be woken when the answer is overdue, and from then on once a tick.
+    assert lag.wake_ms(1050) == 1101
+    assert lag.wake_ms(1101) == 2101
+    lag.tick(1101, 101)
+    assert lag.in_step
+    lag.tick(1102, 101)
     assert not lag.in_step
 
 
@@ -91,7 +105,7 @@ def test_txns_that_come_before_the_answer_count_at_once() -> None:
     lag.asked(0)
     for count in range(1, 6):
         lag.informed(0)
-        lag.tick(0)
+        lag.tick(0, 0)
         assert lag.in_step == (count <= 3)
         assert lag.txns() == count
 

@@ -123,21 +123,28 @@ class Lag:
         self.in_step = False
         self._fell_back = True
 
-    def tick(self, now_ms: i64) -> None:
+    def tick(self, now_ms: i64, heard_ms: i64) -> None:
         """Time has passed: an answer that does not come says something too.
 
-        Only while txns come: where none does, the leader cannot commit, and nobody is behind.
+        Not while PINGs come and txns do not: then the leader cannot commit, and nobody is behind.  Where
+        nothing comes at all (``heard_ms``: when something last did), the line may hold back anything.
         """
         if self._asked_ms == UNKNOWN or not self.in_step or not self.is_limited():
             return
         flows = now_ms - self._last_inform_ms <= self._every_ms
-        late = flows and self._limit_ms > 0 and self.ms(now_ms) > self._limit_ms
+        is_silent = now_ms - heard_ms > self._every_ms
+        late = (flows or is_silent) and self._limit_ms > 0 and self.ms(now_ms) > self._limit_ms
         if late or (self._limit_txns > 0 and self.txns() > self._limit_txns):
             self.fall_back()
 
     def wake_ms(self, now_ms: i64) -> i64:
         """When ``tick`` and ``should_ask`` should be called next."""
-        return self._next_ms if self._asked_ms == UNKNOWN else now_ms + self._every_ms
+        if self._asked_ms == UNKNOWN:
+            return self._next_ms
+        overdue_ms = self._asked_ms + self._limit_ms + 1
+        if self._limit_ms > 0 and self.in_step and overdue_ms > now_ms:
+            return min(overdue_ms, now_ms + self._every_ms)
+        return now_ms + self._every_ms
 
     def ms(self, now_ms: i64) -> i64:
         """The lag in ms; UNKNOWN before the first answer, unless it is overdue already."""

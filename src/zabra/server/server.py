@@ -229,8 +229,10 @@ class Server(Host):
         outcome = peer.outcome
         assert outcome is not None
         peer.outcome = None
+        looked_ms: i64 = 0
         if self.looking is not None:
-            self.metrics.election_time.add(self.now_ms - self.looking.began_ms)
+            looked_ms = self.now_ms - self.looking.began_ms
+            self.metrics.election_time.add(looked_ms)
         self.looking = None
         leader = outcome.vote.leader
         if self.serving.role.is_read_only():
@@ -250,7 +252,7 @@ class Server(Host):
         self.info(f"{word} {'through a master' if leader == NOBODY else leader}")
         learning: Learning
         if outcome.state == OBSERVING:
-            learning = Observing(self, peer, self.serving, leader)
+            learning = Observing(self, peer, self.serving, leader, looked_ms)
         else:
             learning = Following(self, peer, self.serving, leader)
         self.learning = learning

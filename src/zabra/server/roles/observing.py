@@ -36,9 +36,12 @@ DIAL_TIMEOUT_MS: Final = 2000
 class Observing(Learning):
     """An observer: the third role of ZOOKEEPER-368.  ``leader_sid`` is NOBODY where masters are asked."""
 
-    def __init__(self, host: Host, peer: Peer, serving: Serving, leader_sid: i64) -> None:
+    def __init__(
+        self, host: Host, peer: Peer, serving: Serving, leader_sid: i64, looked_ms: i64
+    ) -> None:
         super().__init__(host, peer, serving, leader_sid)
         settings = host.settings
+        self.looked_ms: i64 = looked_ms
         # Who leads, if an election has told; asked when no master takes this observer.
         self.leader: i64 = leader_sid
         self.asks_masters: bool = peer.masters.has_list()
@@ -109,8 +112,13 @@ class Observing(Learning):
     def ask_leader(self) -> None:
         """From now on the leader itself is dialled, not by all observers at once."""
         host = self.host
+        settings = host.settings
         self.leader_sid = self.leader
-        self.retry_at_ms = host.now_ms + host.random.below(host.settings.observer_reconnect_delay_ms)
+        longest_ms: i64 = settings.observer_reconnect_delay_ms
+        if self.looked_ms > settings.observer_election_delay_ms:
+            # What has spread those who lost their leader together is over: they have found it together.
+            longest_ms = max(longest_ms, settings.observer_election_delay_ms)
+        self.retry_at_ms = host.now_ms + host.random.below(longest_ms)
 
     def dial(self, master: Master) -> None:
         """Asks one of the masters."""
@@ -145,7 +153,7 @@ class Observing(Learning):
         lag = self.lag
         if lag.should_ask(now):
             self.ask(now)
-        lag.tick(now)
+        lag.tick(now, self.last_heard_ms)
         self.host.wake_by(lag.wake_ms(now))
         self.note_serving()
 
