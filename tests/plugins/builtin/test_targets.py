@@ -40,7 +40,7 @@ def test_everything_arrives_as_it_was_committed(target, place, tmp_path):
         async with Hosted(tmp_path, target.options(place), script) as hosted:
             hosted.commit(script.log)
             await hosted.until_published()
-        before = target.rows(place)
+        before = await asyncio.to_thread(target.rows, place)
         # Again from the cursor: nothing comes twice.
         async with Hosted(tmp_path, target.options(place), script) as hosted:
             hosted.commit(script.log)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 import pytest
+from tests.plugins.targets.nats import NatsServer
 from tests.plugins.targets.postgres import Postgres
 from tests.plugins.targets.redis import RedisServer
 from tests.plugins.targets.target import Target, TargetUnavailable
@@ -13,6 +14,7 @@ from tests.plugins.targets.target import Target, TargetUnavailable
 KINDS: dict[str, Callable[[], Target]] = {
     "postgres": Postgres,
     "redis": RedisServer,
+    "nats": NatsServer,
 }
 """By the name of the publisher's class."""
 
