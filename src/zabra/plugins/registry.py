@@ -19,6 +19,7 @@ GROUP: Final = "zabra.publishers"
 # Known without the package's metadata too, as in a checkout that is not installed.
 BUILT_IN: Final = {
     "jsonl": "zabra.plugins.builtin.jsonl:JsonlPublisher",
+    "webhook": "zabra.plugins.builtin.webhook:WebhookPublisher",
     "nats": "zabra.plugins.builtin.nats:NatsPublisher",
     "redis": "zabra.plugins.builtin.redis:RedisPublisher",
     "postgres": "zabra.plugins.builtin.postgres:PostgresPublisher",

@@ -10,11 +10,13 @@ from tests.plugins.targets.nats import NatsServer
 from tests.plugins.targets.postgres import Postgres
 from tests.plugins.targets.redis import RedisServer
 from tests.plugins.targets.target import Target, TargetUnavailable
+from tests.plugins.targets.webhook import Receiver
 
 KINDS: dict[str, Callable[[], Target]] = {
     "postgres": Postgres,
     "redis": RedisServer,
     "nats": NatsServer,
+    "webhook": Receiver,
 }
 """By the name of the publisher's class."""
 
