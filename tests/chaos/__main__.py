@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.campaign import Campaign, Plan
+from tests.chaos.campaign import Campaign, Plan, total
 from tests.chaos.lab import unavailable
 
 
@@ -31,7 +31,7 @@ def main() -> int:
     if unavailable():
         print(unavailable())
         return 2
-    totals: dict[str, int] = {"runs": 0}
+    runs: list[dict[str, int]] = []
     for seed in range(args.seed, args.seed + args.runs):
         folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-", dir=args.work))
         print(f"--- seed {seed} in {folder}", flush=True)
@@ -42,12 +42,8 @@ def main() -> int:
         counters = Campaign(plan, say).run()
         print(_line(counters), flush=True)
         shutil.rmtree(folder)
-        totals["runs"] += 1
-        for key, value in counters.items():
-            before = totals.get(key, 0)
-            totals[key] = max(before, value) if key.startswith("slowest") else before + value
-    totals["rate"] //= max(1, totals["runs"])
-    print(_line(totals))
+        runs.append(counters)
+    print(_line(total(runs)))
     return 0
 
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.chaos.lab import Lab
+from tests.chaos.lab import Lab, Weather
 from tests.chaos.shim import Shim, library
 from tests.interop import crowds
 from tests.interop.members import ZABRA, Mixed
@@ -44,6 +44,25 @@ CFG: dict[str, ConfigValue] = {
     "preAllocSize": 1024,
     "maxSessionTimeout": 20_000,
 }
+
+
+FAULTS = (
+    ("kill-leader", 3.0),
+    ("kill-follower", 2.0),
+    ("kill-observer", 1.5),
+    ("kill-all", 1.0),
+    ("stop-leader", 3.0),
+    ("stop-other", 2.0),
+    ("isolate-leader", 3.0),
+    ("isolate-other", 2.0),
+    ("one-way", 2.0),
+    ("flapping", 1.5),
+    ("slow-disk", 2.0),
+    ("clock-step", 1.5),
+    ("bad-network", 2.0),
+    ("wipe", 1.0),
+)
+"""Kinds and how often each is drawn.  A wipe, the last, never comes on top of another fault."""
 
 
 class Plan:
@@ -169,32 +188,16 @@ class Campaign:
     def _one_fault(self, end: float) -> None:
         """One fault, perhaps another on top of it, then health, then a write."""
         prng = self.prng
-        kinds: list[tuple[str, Callable[[], None]]] = [
-            ("kill-leader", self._kill_leader),
-            ("kill-follower", self._kill_follower),
-            ("kill-observer", self._kill_observer),
-            ("kill-all", self._kill_all),
-            ("stop-leader", self._stop_leader),
-            ("stop-other", self._stop_other),
-            ("isolate-leader", self._isolate_leader),
-            ("isolate-other", self._isolate_other),
-            ("one-way", self._one_way),
-            ("flapping", self._flapping),
-            ("slow-disk", self._slow_disk),
-            ("clock-step", self._clock_step),
-            ("wipe", self._wipe),
-        ]
-        weights = [3.0, 2.0, 1.5, 1.0, 3.0, 2.0, 3.0, 2.0, 2.0, 1.5, 2.0, 1.5, 1.0]
-        chosen = [prng.weighted(weights)]
+        weights = [weight for _, weight in FAULTS]
+        chosen = [FAULTS[prng.weighted(weights)][0]]
         if prng.chance(0.3):
-            chosen.append(prng.weighted(weights[:-1]))
-        for index in chosen:
-            name, fault = kinds[index]
+            chosen.append(FAULTS[prng.weighted(weights[:-1])][0])
+        for name in chosen:
             self.say(f"{time.monotonic() - self.began:6.1f} s  {name}")
-            fault()
+            getattr(self, "_" + name.replace("-", "_"))()
             self.faults[name] = self.faults.get(name, 0) + 1
         self._heal_all()
-        self._wait_recovered(" + ".join(kinds[index][0] for index in chosen))
+        self._wait_recovered(" + ".join(chosen))
 
     def _hold(self, longest_s: float, shortest_s: float = 0.3) -> None:
         """Leaves a fault as it is for a while."""
@@ -277,6 +280,17 @@ class Campaign:
             self.shims[sid].step_clock(step_ms)
         self._hold(3.0, 0.3)
 
+    def _bad_network(self) -> None:
+        """Frames of some members are late, lost, doubled and out of order, for their clients too."""
+        prng = self.prng
+        sids = list(self.ensemble.members)
+        for sid in prng.sample(sids, prng.between(1, len(sids))):
+            delay_ms = prng.log_between(1, 100)
+            loss, duplicate = prng.between(0, 50_000), prng.between(0, 20_000)
+            weather = Weather(delay_ms, delay_ms * prng.between(0, 100) / 100, loss, duplicate)
+            self.lab.weather(sid, weather, prng.between(1, 1_000_000))
+        self._hold(6.0, 1.0)
+
     def _wipe(self) -> None:
         """A learner loses its whole disk; everybody else is well, and stays so until it is back."""
         self._heal_all()
@@ -343,6 +357,18 @@ class Campaign:
         finally:
             session.drop()
         return True
+
+
+def total(runs: Sequence[dict[str, int]]) -> dict[str, int]:
+    """The sum of runs: what is slowest is the slowest of all, the rate is their mean."""
+    out = {"runs": len(runs)}
+    for counters in runs:
+        for key, value in counters.items():
+            before = out.get(key, 0)
+            out[key] = max(before, value) if key.startswith("slowest") else before + value
+    out["rate"] //= max(1, len(runs))
+    out["kinds"] = sum(kind in out for kind, _ in FAULTS)
+    return out
 
 
 def early_expiries(history: History) -> list[str]:
