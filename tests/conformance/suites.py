@@ -126,7 +126,7 @@ class Kazoo:
         return f"kazoo {KAZOO}, pure-sasl"
 
     def run(self, job: Job) -> Results:
-        """Runs pytest on kazoo.tests."""
+        """Runs pytest on kazoo.tests; what failed is run once more by itself, as it may be a matter of pace."""
         python = tools.venv("kazoo", [f"kazoo[test]=={KAZOO}", "pyOpenSSL<25", "pytest-timeout", "pure-sasl"])
         env = tools.shim_environment(job.target, job.folder / "logs", job.mixed)
         env |= {
@@ -141,12 +141,15 @@ class Kazoo:
         words = ["(client or counter or watchers or lock)"] if job.quick else []
         words += [f"not {part}" for part in left_out(self.name, job)]
         only = ["-k", " and ".join(words)] if words else []
-        report = job.folder / "junit.xml"
-        command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-q", "--timeout=180", "--tb=short"]
-        command += [f"--junitxml={report}", *only, "--pyargs", "kazoo.tests"]
-        done = tools.run(command, timeout_s=3000, env=env, cwd=job.folder)
-        (job.folder / "output.txt").write_text(done.stdout)
-        return junit(report)
+        out: Results = {}
+        for turn, again in (("first", []), ("second", ["--last-failed", "--last-failed-no-failures=none"])):
+            report = job.folder / f"{turn}.xml"
+            command = [str(python), "-m", "pytest", "-q", "--timeout=180", "--tb=short", *again]
+            command += ["-o", f"cache_dir={job.folder / 'cache'}", f"--junitxml={report}", *only]
+            done = tools.run([*command, "--pyargs", "kazoo.tests"], timeout_s=3000, env=env, cwd=job.folder)
+            (job.folder / f"{turn}.txt").write_text(done.stdout)
+            out |= junit(report) if report.exists() or turn == "first" else {}
+        return out
 
     def _version(self, job: Job) -> str:
         """What the servers have to call themselves, or a test of kazoo's complains."""
