@@ -126,7 +126,7 @@ class Kazoo:
         return f"kazoo {KAZOO}, pure-sasl"
 
     def run(self, job: Job) -> Results:
-        """Runs pytest on kazoo.tests; what failed is run once more by itself, as it may be a matter of pace."""
+        """Runs pytest on kazoo.tests; what failed is run once more: it may be a matter of pace."""
         python = tools.venv("kazoo", [f"kazoo[test]=={KAZOO}", "pyOpenSSL<25", "pytest-timeout", "pure-sasl"])
         env = tools.shim_environment(job.target, job.folder / "logs", job.mixed)
         env |= {
