@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.chaos.lab import Lab, unavailable
+from tests.chaos.lab import Lab, Weather, unavailable
 from tests.chaos.shim import Shim, library
 from tests.interop import crowds
 from tests.interop.members import ZABRA, Mixed, syncs, zxid_of
@@ -29,6 +29,7 @@ pytestmark = [
 
 CFG = {"tickTime": 250, "initLimit": 20, "syncLimit": 8, "preAllocSize": 1024}
 COUNT = 4
+WRITES = 600
 EXIT_TXNLOG_ERROR = 10
 
 
@@ -182,6 +183,56 @@ def test_a_stopped_leader_wakes_up_to_no_authority(world: World) -> None:
     assert _no_answer(stale)
     world.member(old).wait_serving()
     world.everybody_has(path, b"fresh")
+
+
+def test_a_leader_is_lost_under_load(world: World) -> None:
+    """What each session was told has happened, and of what it asked for a beginning, without a hole."""
+    path = world.node()
+    old = world.leader()
+    sids = [sid for sid in world.ensemble.members if sid != old]
+    writers = {sid: world.session(sid) for sid in sids}
+    for sid, writer in writers.items():
+        for number in range(WRITES):
+            writer.ask(calls.create(f"{path}/{sid}-{number:04}", b""))
+    # Under way everywhere; the session at the observer has some answers already.
+    told = dict.fromkeys(sids, 0)
+    while told[COUNT] < WRITES // 10:
+        assert writers[COUNT].take().err == codes.OK
+        told[COUNT] += 1
+    world.member(old).kill()
+    for sid, writer in writers.items():
+        while not _no_answer(writer):
+            told[sid] += 1
+    assert sum(told.values()) < WRITES * len(sids), "the leader was not lost under load"
+    new = world.another_leader(old)
+    world.member(old).start()
+    reader = world.session(new)
+    reader.do(calls.sync(path))
+    names = reader.do(calls.get_children(path))
+    for sid in sids:
+        mine = sorted(int(name.split("-")[1]) for name in names if name.startswith(f"{sid}-"))
+        assert mine == list(range(len(mine)))
+        assert told[sid] <= len(mine) <= WRITES
+
+
+def test_a_network_that_delays_loses_doubles_and_reorders(world: World) -> None:
+    """Between the members, and between them and their clients: answers are late, and nothing else."""
+    path = world.node()
+    sessions = {sid: world.session(sid) for sid in world.ensemble.members}
+    for sid in world.ensemble.members:
+        world.lab.weather(sid, Weather(delay_ms=8, jitter_ms=10, loss=10_000, duplicate=10_000), seed=sid)
+    for sid, session in sessions.items():
+        for number in range(100):
+            session.ask(calls.create(f"{path}/{sid}-{number:03}", b""))
+    for session in sessions.values():
+        # ``take`` sees to the order of the answers.
+        for _ in range(100):
+            assert session.take().err == codes.OK
+    world.lab.heal()
+    for sid in world.ensemble.members:
+        session = world.session(sid)
+        session.do(calls.sync(path))
+        assert len(session.do(calls.get_children(path))) == 100 * COUNT
 
 
 def test_a_follower_cut_off_serves_nobody_and_the_rest_goes_on(world: World) -> None:
