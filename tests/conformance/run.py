@@ -25,7 +25,7 @@ from tests.conformance.suites import SUITES, Job, Results, Suite
 from tests.conformance.tools import Unavailable
 from tests.interop import apache
 
-VIA = ("leader", "follower", "observer")
+ROLES = ("follower", "observer")
 VIA_CLUSTER = 5
 
 
@@ -66,6 +66,34 @@ def one(suite: Suite, job: Job, keep: bool) -> tuple[str, list[str]]:
     return f"{key}: {words} differing={len(told)} seconds={seconds:.0f}", told
 
 
+MIXED = ((3, "1"), (3, "2,3"), (5, "1,4"))
+"""Ensembles in which some ids are Apache's; 4 and 5 observe."""
+
+
+def plan(options: argparse.Namespace) -> list[Job]:
+    """Every run that the options ask for; all there are, unless they say which servers.
+
+    Apache's baseline needs neither mixed ensembles nor single roles.
+    """
+    pairs = chosen(options.suite, options.cluster or [1, 3, 5])
+    suites = list(dict.fromkeys(suite for suite, _ in pairs))
+    everything = not (options.cluster or options.mixed or options.via or options.record or options.quick)
+    runs: list[tuple[Suite, int, str, str]] = []
+    if not options.via:
+        runs += [(suite, cluster, options.mixed, "") for suite, cluster in pairs]
+    if everything:
+        runs += [(suite, cluster, ids, "") for suite in suites if suite.is_mixed for cluster, ids in MIXED]
+    for role in ROLES if everything else filter(None, [options.via]):
+        runs += [(suite, VIA_CLUSTER, options.mixed, role) for suite in suites if suite.goes_via]
+    return [job(options, *one) for one in runs]
+
+
+def job(options: argparse.Namespace, suite: Suite, cluster: int, mixed: str, via: str) -> Job:
+    """One run."""
+    target = "apache" if options.record else "zabra"
+    return Job(suite, target, cluster, options.quick, mixed, via, options.record, options.install)
+
+
 def chosen(names: list[str], clusters: list[int]) -> list[tuple[Suite, int]]:
     """Suites and cluster sizes that the options name."""
     known = {suite.name for suite in SUITES}
@@ -80,26 +108,30 @@ def chosen(names: list[str], clusters: list[int]) -> list[tuple[Suite, int]]:
     ]
 
 
-def main() -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--suite", action="append", default=[], help="only this suite (may be given again)")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--suite", action="append", default=[], help="only this suite (may be given again)")
+    made.add_argument(
         "--cluster", action="append", type=int, choices=(1, 3, 5), help="only this many servers"
     )
-    parser.add_argument("--quick", action="store_true", help="part of the long suites")
-    parser.add_argument(
-        "--record", action="store_true", help="run on Apache ZooKeeper and write the baseline"
+    made.add_argument("--quick", action="store_true", help="part of the long suites")
+    made.add_argument("--record", action="store_true", help="run on Apache ZooKeeper and write the baseline")
+    made.add_argument("--mixed", default="", metavar="IDS", help="server ids that run Apache, such as 1,3")
+    made.add_argument(
+        "--via",
+        default="",
+        choices=ROLES,
+        help="clients know only the members in this role, of three and two",
     )
-    parser.add_argument("--mixed", default="", metavar="IDS", help="server ids that run Apache, such as 1,3")
-    parser.add_argument(
-        "--via", default="", choices=VIA, help="clients know only the members in this role, of three and two"
-    )
-    parser.add_argument("--install", action="store_true", help="install Debian packages that are missing")
-    parser.add_argument("--document", action="store_true", help="only write docs/conformance.md anew")
-    options = parser.parse_args()
+    made.add_argument("--install", action="store_true", help="install Debian packages that are missing")
+    made.add_argument("--document", action="store_true", help="only write docs/conformance.md anew")
+    return made
+
+
+def main() -> int:
+    """The command."""
+    options = parser().parse_args()
     if options.document:
         report.write_document()
         return 0
@@ -107,15 +139,9 @@ def main() -> int:
     keep = not options.quick
     base = Path(tempfile.mkdtemp(prefix="conformance-"))
     failures: list[str] = []
-    pairs = chosen(options.suite, options.cluster or [1, 3, 5])
-    if options.via:
-        pairs = [(suite, VIA_CLUSTER) for suite in SUITES if suite in dict(pairs) and suite.goes_via]
-    for suite, cluster in pairs:
-        job = Job(
-            target, cluster, options.quick, base / f"{suite.name}-{cluster}", options.mixed, options.via
-        )
-        job.record, job.install = options.record, options.install
-        line, told = one(suite, job, keep)
+    for each in plan(options):
+        each.folder = base / f"{each.suite.name}-{each.where}"
+        line, told = one(each.suite, each, keep)
         print(line, flush=True)
         for difference in told:
             print(f"  {difference[:400]}", flush=True)

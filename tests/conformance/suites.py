@@ -32,14 +32,15 @@ Results = dict[str, tuple[str, str]]
 class Job:
     """One run of a suite: against whom, with how many servers, how much, and where to keep files."""
 
+    suite: Suite
     target: str
     cluster: int
-    quick: bool
-    folder: Path
+    quick: bool = False
     mixed: str = ""
     via: str = ""
     record: bool = False
     install: bool = False
+    folder: Path = Path()
 
     @property
     def where(self) -> str:
@@ -66,6 +67,10 @@ class Suite(Protocol):
     @property
     def goes_via(self) -> bool:
         """Whether its clients can be given some of the members only."""
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether it is worth while in ensembles that mix both kinds of servers."""
 
     def versions(self) -> str:
         """What exactly is run."""
@@ -118,6 +123,7 @@ class Kazoo:
 
     name = "kazoo"
     goes_via = False
+    is_mixed = True
     clusters = (1, 3, 5)
     about = "kazoo's own tests, unmodified, from its wheel; `5` is three voters and two observers"
 
@@ -161,6 +167,7 @@ class Aiozk:
 
     name = "aiozk"
     goes_via = True
+    is_mixed = False
     clusters = (1, 3, 5)
     about = "aiozk's tests, from its source distribution"
 
@@ -205,6 +212,7 @@ class CClient:
 
     name = "c-client"
     goes_via = True
+    is_mixed = False
     clusters = (1,)
     about = "CppUnit suites of Apache's C client; they start standalone servers and ensembles themselves"
 
@@ -324,6 +332,7 @@ class JavaClient:
 
     name = "java-client"
     goes_via = True
+    is_mixed = False
     clusters = (1, 3, 5)
     about = "every method of Apache's Java client, by `tests/conformance/java/ApiProbe.java`"
 
@@ -361,6 +370,7 @@ class Node:
 
     name = "node-zookeeper-client"
     goes_via = True
+    is_mixed = False
     clusters = (1, 3, 5)
     about = "the pure JavaScript client, by `tests/conformance/node/probe.js`"
 
@@ -397,6 +407,7 @@ class ZkCli:
 
     name = "zkCli"
     goes_via = True
+    is_mixed = False
     clusters = (1, 3)
     about = "Apache's `zkCli`, a scripted session; every command's output compared"
 
@@ -435,6 +446,7 @@ class CliMt:
 
     name = "cli_mt"
     goes_via = True
+    is_mixed = False
     clusters = (1,)
     about = "the C client's command line, a scripted session; every command's output compared"
     program = "/usr/lib/zookeeper/bin/cli_mt"
@@ -468,6 +480,7 @@ class ZkShell:
 
     name = "zk-shell"
     goes_via = True
+    is_mixed = False
     clusters = (1, 3)
     about = "the zk-shell command line, a scripted session; every command's output compared"
 

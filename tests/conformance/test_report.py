@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.conformance import differences, report, suites, transcripts
+from tests.conformance import differences, report, run, suites, transcripts
 
 
 def test_cppunit_lines() -> None:
@@ -77,8 +77,24 @@ def test_where_a_suite_ran_and_what_it_is_compared_with() -> None:
     assert report.where_in_words("5-apache-4") == "5; 4 is Apache's"
     assert report.where_in_words("5-via-observer") == "5, through the observers"
     assert report.where_in_words("3") == "3"
-    job = suites.Job("zabra", 5, False, Path("x"), mixed="1,4", via="")
+    job = suites.Job(suites.Kazoo(), "zabra", 5, mixed="1,4")
     assert job.where == "5-apache-1,4"
+
+
+def test_everything_is_planned_unless_something_is_asked_for() -> None:
+    options = run.parser().parse_args([])
+    keys = [f"{job.suite.name}/{job.where}" for job in run.plan(options)]
+    assert len(keys) == len(set(keys))
+    wanted = {"kazoo/3", "kazoo/5", "kazoo/3-apache-1", "aiozk/5-via-observer", "c-client/5-via-follower"}
+    assert wanted <= set(keys)
+    options = run.parser().parse_args(["--suite", "kazoo", "--cluster", "3", "--mixed", "1,3"])
+    assert [job.where for job in run.plan(options)] == ["3-apache-1,3"]
+    options = run.parser().parse_args(["--suite", "aiozk", "--via", "observer"])
+    assert [job.where for job in run.plan(options)] == ["5-via-observer"]
+    options = run.parser().parse_args(["--record", "--suite", "aiozk"])
+    assert [(job.target, job.where) for job in run.plan(options)] == [
+        ("apache", where) for where in ("1", "3", "5")
+    ]
 
 
 def test_transcripts_keep_what_matters() -> None:

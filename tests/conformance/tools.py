@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -16,6 +15,8 @@ from pathlib import Path
 from tests.differential.servers import CONFIG, PROPERTIES, apache_server, zabra_command, zabra_server
 from tests.interop import apache
 from tests.interop.processes import ConfigValue, Ensemble, ServerProcess
+
+import zabra
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -175,6 +176,5 @@ def port_of(address: str) -> tuple[str, int]:
 
 
 def zabra_version() -> str:
-    """Version in pyproject.toml."""
-    found = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    return found.group(1) if found else "unknown"
+    """This checkout's."""
+    return str(zabra.__version__)
