@@ -45,9 +45,10 @@ conformance: $(STAMP) ## other people's clients and their test suites, against A
 mutants: $(STAMP) ## plant protocol bugs, one at a time, and see that the simulator finds them
 	$(PY) tools/mutants.py $(ARGS)
 
-rewrite: $(STAMP) ## regenerate everything generated: records, docs
+rewrite: $(STAMP) ## regenerate everything generated: records, docs, outputs of scenarios
 	$(PY) tools/jutegen.py
 	$(PY) tools/docs.py
+	$(PY) tools/rewrite_scenarios.py
 
 bench: $(STAMP) ## Zabra and Apache ZooKeeper under the same load: make bench [ARGS="--help"]
 	$(PY) -m bench.compare --compiled $(ARGS)

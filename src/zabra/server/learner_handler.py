@@ -25,8 +25,6 @@ CLOSED: Final = 4
 SNAPSHOT_END_MARK: Final = "BenWasHere"
 # Bytes kept for one learner that does not take them; beyond that it is cut off and must come again.
 BACKLOG_MAX_BYTES: Final = 256 * 1024 * 1024
-# Nodes serialised for one learner per turn.
-SNAPSHOT_SLICE_NODES: Final = 2000
 
 
 @trait
@@ -186,7 +184,7 @@ class LearnerHandler:
 
     def next_slice(self, walk: SnapshotWalk) -> None:
         """Serialises the next nodes, or ends the snapshot."""
-        chunk = walk.step(SNAPSHOT_SLICE_NODES)
+        chunk = walk.step(self.host.settings.snapshot_nodes_per_turn)
         self.host.wake_by(self.host.now_ms)
         if chunk is not None:
             self.out.write_raw(chunk)

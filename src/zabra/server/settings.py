@@ -92,7 +92,7 @@ class Settings:
         self.container_max_never_used_ms: int = 0
         # Bytes queued for one client before the connection is given up (a reader that never reads).
         self.max_client_backlog: int = 64 * 1024 * 1024
-        # Nodes serialised per turn while a snapshot is taken.
+        # Nodes serialised per turn while a snapshot is taken, or sent to a learner.
         self.snapshot_nodes_per_turn: int = 2000
         # A learner or leader looks at the access list before it takes a write.
         self.eager_acl_check: bool = False

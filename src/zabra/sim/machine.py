@@ -120,6 +120,10 @@ class DiskQueue:
         waiting = self.waiting
         machine = self.process.machine
         count = len(waiting)
+        if machine.disk_stops:
+            count = machine.count_before_stop(waiting)
+            if count == 0:
+                return
         if count > 1 and machine.prng.chance(machine.split_batch_chance):
             count = 1 + machine.prng.below(count)
         self.batch = waiting[:count]
@@ -140,6 +144,9 @@ class DiskQueue:
         except DiskFailure as failure:
             self.broken = True
             process.push(_DISK_FAILED if self.is_log else _SNAPSHOT_FAILED, failure.token, failure.message)
+            return
+        except PowerCut:
+            process.machine.cut_power(draws=process.machine.crash_draws)
             return
         if disk.delay_ms:
             # A slow call: the time it took comes on top, and only then is the batch reported.
@@ -168,6 +175,8 @@ class DiskQueue:
         if self.deferred:
             self.deferred = False
             self._complete(None)
+        elif self.waiting and not self.batch:
+            self._begin()
 
     def interrupt(self) -> None:
         """The process dies now: of the batch under way, some operations have happened."""
@@ -245,6 +254,10 @@ class Machine:
         self.lives = 0
         self.paused = False
         self.disk_held = False
+        # Disk work stops before commands of these kinds (``ready.DISK_*``).
+        self.disk_stops: frozenset[int] = frozenset()
+        # What survives when a disk operation turns out to be the last.
+        self.crash_draws: Draws | None = None
         # Among so many disk operations of the batch under way a crash picks its moment.
         self.crash_window_ops = _CRASH_WINDOW_OPS
         # How much slower than usual; and the disk's own pace.
@@ -315,6 +328,13 @@ class Machine:
             for end in list(process.ends.values()):
                 self.network.close(end)
             self.network.owners[self.sid] = NobodyListens()
+
+    def count_before_stop(self, commands: list[DiskCommand]) -> int:
+        """How many of ``commands`` come before the first at which disk work stops."""
+        for place, command in enumerate(commands):
+            if command.kind in self.disk_stops:
+                return place
+        return len(commands)
 
     def hold_disk(self, held: bool) -> None:
         """Disk work begins and does not complete, or completes again."""

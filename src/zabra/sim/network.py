@@ -27,6 +27,13 @@ _MAX_CUT_DELAY_US: Final = 3_000
 _HOST_SHIFT: Final = 16
 
 
+class Taker(Protocol):
+    """Whoever may hold up what is sent (``gate.Gate``)."""
+
+    def sent(self, end: "End", data: bytes) -> bool:
+        """Takes what ``end`` sends, to pass it to ``Network.send_on`` when it likes; False: it does not."""
+
+
 class Owner(Protocol):
     """Whoever listens at a host: what the network reports to it."""
 
@@ -120,6 +127,7 @@ class Network:
         self.retransmit_us = _MAX_RETRANSMIT_US
         # Whoever listens in: serial of the sending end, its host, the receiving host, port, bytes.
         self.tap: Callable[[int, int, int, int, bytes], None] | None = None
+        self.gate: Taker | None = None
         self.cut_chance = 0.0
         self.loss_chance = 0.0
         self.slow_pairs: dict[int, int] = {}
@@ -267,8 +275,12 @@ class Network:
 
     def send(self, end: End, data: bytes) -> None:
         """Bytes from ``end`` to its peer."""
-        if not end.alive:
+        if not end.alive or (self.gate is not None and self.gate.sent(end, data)):
             return
+        self.send_on(end, data)
+
+    def send_on(self, end: End, data: bytes) -> None:
+        """As ``send``, past the gate."""
         when = self.scheduler.now_us + self.delay_us(end.host, end.peer_host)
         if when < end.last_us:
             when = end.last_us

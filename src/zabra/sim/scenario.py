@@ -13,11 +13,16 @@ A file is a list of blocks.  A block is commands, a line of dashes and the outpu
     client c at=2 [timeout=MS]            a client of server 2; ``c move 3`` takes it to another
     c create /a v / c setData /a v / c getData /a / c delete /a / c sync / c close ...
     c? setData /a v                       asks without waiting
+    c multi /a /b=v                       creates /a and sets the data of /b, or neither
+    c fill /n 100                         creates /n0000 to /n0099, without a word
+    c die                                 the client's process ends; its session is left to expire
     c wait                                waits for what was asked
     run MS / settle                       lets time pass; settle: until all servers that run serve
     show packets disks commits roles      what is printed from now on (default: roles)
     logs / trees                          last zxid of every disk; the nodes of every server
     committed                             the committed log, as far as anybody has shown it
+
+Packets, disks and files, and what is expected: see ``scenario_faults``.
 
 Nothing is random: every packet takes 1 ms, every fsync 1 ms.
 """
@@ -35,15 +40,19 @@ from zabra.server.settings import Settings
 from zabra.sim.checkers import HistoryChecker
 from zabra.sim.client import SimClient
 from zabra.sim.cluster import OBSERVER_MASTER_PORT, QUORUM_PORT, Cluster, Shape
+from zabra.sim.gate import KINDS, Gate
 from zabra.sim.machine import Process
 from zabra.sim.monitor import ClusterMonitor
 from zabra.sim.prng import Prng
+from zabra.sim.scenario_faults import COMMANDS, DISK_STOPS, KeepOrLose, options_of
 from zabra.sim.wiretap import Wiretap, describe_txn
 
 DASHES: Final = "----"
 _STEP_US: Final = 1000
-_SETTLE_LIMIT_MS: Final = 60_000
+_SETTLE_LIMIT_MS: Final = 20_000
 _ANSWER_LIMIT_MS: Final = 10_000
+_STEPS_MAX: Final = 200_000
+_BYTES_MAX: Final = 3_000_000
 _ROLE_WORDS: Final = ("LEADING", "FOLLOWING", "OBSERVING", "leading in epoch", "synchronised", "no more")
 
 
@@ -51,15 +60,15 @@ class ScenarioError(Exception):
     """A command that makes no sense."""
 
 
-class _Draws:
-    """What survives a power cut: nothing unsynced, or everything."""
+class _Cluster(Cluster):
+    """One whose servers may not keep themselves busy for ever."""
 
-    def __init__(self, keep: bool) -> None:
-        self.keep = keep
-
-    def below(self, bound: int) -> int:
-        """0 is "nothing", 1 is "everything" for ``SimDisk.crash``."""
-        return 1 if self.keep and bound > 1 else 0
+    def run_ms(self, ms: int) -> None:
+        """Lets simulated time pass.  Raises ScenarioError where more happens than can be meant."""
+        for _ in range(ms):
+            super().run_ms(1)
+            if self.scheduler.steps > _STEPS_MAX or self.network.bytes_delivered > _BYTES_MAX:
+                raise ScenarioError("too much happens: the servers keep each other busy")
 
 
 class _Program:
@@ -75,6 +84,8 @@ class _Program:
 
     def answered(self, client: SimClient, call: Call[Any]) -> None:
         """Prints the outcome."""
+        if call.op == codes.OP_CREATE and call.err == codes.OK and call.path[-4:].isdecimal():
+            return
         self.say(f"{self.name} {describe_call(call)}")
 
     def fired(self, client: SimClient, event: WatchFired) -> None:
@@ -124,6 +135,9 @@ class Player:
         self._clients: dict[str, SimClient] = {}
         self._tap = Wiretap((QUORUM_PORT, OBSERVER_MASTER_PORT))
         self._calls: dict[str, list[Call[Any]]] = {}
+        self.gate: Gate
+        # How each server was synchronised last.
+        self.synchronised: dict[int, str] = {}
 
     # Blocks.
 
@@ -181,9 +195,12 @@ class Player:
         settings.commit_log_count = int(given.get("commitLog", "500"))
         settings.init_limit_ticks = int(given.get("initLimit", "5"))
         settings.sync_limit_ticks = int(given.get("syncLimit", "3"))
+        settings.snapshot_nodes_per_turn = int(given.get("snapNodes", "2000"))
+        settings.jute_max_buffer = int(given.get("maxBuffer", "1048575"))
+        settings.jute_extra_size = int(given.get("maxBuffer", "1048575"))
         shape = Shape(_sids(given.get("voters", "1,2,3")), _sids(given.get("observers", "")))
         self.monitor = ClusterMonitor()
-        self.cluster = Cluster(shape, settings, Prng(int(given.get("seed", "1")), "scenario"), self.monitor)
+        self.cluster = _Cluster(shape, settings, Prng(int(given.get("seed", "1")), "scenario"), self.monitor)
         self.monitor.machines = self.cluster.machines
         self.cluster.trace = self._traced
         network = self.cluster.network
@@ -191,10 +208,14 @@ class Player:
         network.jitter_us = 0
         network.retransmit_us = 1
         network.tap = self._tapped
+        self.gate = network.gate = Gate(network, (QUORUM_PORT, OBSERVER_MASTER_PORT))
+        self.synchronised = {}
         for machine in self.cluster.machines.values():
             machine.fsync_us = _STEP_US
             machine.fsync_jitter_us = 0
             machine.crash_window_ops = 1
+        for sid in _sids(given.get("forceSnap", "")):
+            self.cluster.machines[sid].plan.settings.force_snapshot_sync = True
         self.monitor.listener = self._monitored
         self._clients = {}
         self._tap = Wiretap((QUORUM_PORT, OBSERVER_MASTER_PORT))
@@ -206,6 +227,9 @@ class Player:
         self.output.append(text)
 
     def _traced(self, line: str) -> None:
+        if "synchronised by" in line and "leader" in line:
+            words = line.split()
+            self.synchronised[int(words[1].rstrip(":"))] = words[words.index("by") + 1]
         if "roles" in self.shown and any(word in line for word in _ROLE_WORDS) and "learner" not in line:
             self.say(line.split(None, 1)[1])
 
@@ -239,7 +263,7 @@ class Player:
         """The machine loses power."""
         keep = words[-1] == "keep"
         for sid in _sids(",".join(word for word in words if word.isdecimal())):
-            cluster.machines[sid].cut_power(draws=_Draws(keep))
+            cluster.machines[sid].cut_power(draws=KeepOrLose(keep))
 
     def pause(self, cluster: Cluster, words: list[str]) -> None:
         """SIGSTOP."""
@@ -252,13 +276,18 @@ class Player:
             cluster.machines[sid].resume()
 
     def hold_disk(self, cluster: Cluster, words: list[str]) -> None:
-        """Disk work does not complete."""
-        for sid in _sids(",".join(words)):
-            cluster.machines[sid].hold_disk(True)
+        """Disk work does not complete; with ``at=`` it goes on up to the first command of that kind."""
+        plain, given = options_of(words)
+        for sid in _sids(",".join(plain)):
+            if "at" in given:
+                cluster.machines[sid].disk_stops = frozenset({DISK_STOPS[given["at"]]})
+            else:
+                cluster.machines[sid].hold_disk(True)
 
     def release_disk(self, cluster: Cluster, words: list[str]) -> None:
         """It completes again."""
         for sid in _sids(",".join(words)):
+            cluster.machines[sid].disk_stops = frozenset()
             cluster.machines[sid].hold_disk(False)
 
     # Links.
@@ -277,14 +306,20 @@ class Player:
         return out
 
     def hold(self, cluster: Cluster, words: list[str]) -> None:
-        """Holds up a direction."""
-        for source, target in self._pairs(cluster, words):
-            cluster.network.block(source, target)
+        """Holds up a direction; with ``at=`` what goes to a quorum port, from such a packet on."""
+        plain, given = options_of(words)
+        for source, target in self._pairs(cluster, plain):
+            if "at" in given:
+                kinds = frozenset(KINDS[name] for name in given["at"].split(","))
+                self.gate.stop(source, target, kinds)
+            else:
+                cluster.network.block(source, target)
 
     def release(self, cluster: Cluster, words: list[str]) -> None:
         """Lets it go on."""
         for source, target in self._pairs(cluster, words):
             cluster.network.unblock(source, target)
+            self.gate.open(source, target)
 
     def isolate(self, cluster: Cluster, words: list[str]) -> None:
         """Cuts servers off from each other."""
@@ -297,6 +332,7 @@ class Player:
     def heal(self, cluster: Cluster, words: list[str]) -> None:
         """Every link works."""
         cluster.network.heal()
+        self.gate.open_all()
 
     # Time.
 
@@ -351,8 +387,13 @@ class Player:
             client.move()
             self._until(client.is_connected, _ANSWER_LIMIT_MS)
             return
-        if words[0] == "close":
+        if words[0] == "fill":
+            for number in range(int(words[2])):
+                client.ask(calls.create(f"{words[1]}{number:04}", b""))
+        elif words[0] == "close":
             client.close_session()
+        elif words[0] == "die":
+            client.abandon()
         elif words[0] != "wait":
             client.ask(self._call(words))
         if waits:
@@ -368,6 +409,10 @@ class Player:
             return calls.create(path, data)
         if op == "createEphemeral":
             return calls.create(path, data, flags=codes.MODE_EPHEMERAL)
+        if op == "multi":
+            return calls.multi([_part(each) for each in words[1:]])
+        if op == "createBig":
+            return calls.create(path, bytes(int(words[2])))
         if op == "setData":
             return calls.set_data(path, data)
         if op == "delete":
@@ -433,7 +478,15 @@ _COMMANDS: Final[dict[str, _Command]] = {
     "logs": Player.logs,
     "trees": Player.trees,
     "committed": Player.committed,
+    **COMMANDS,
 }
+
+
+def _part(text: str) -> calls.Part:
+    """Of a multi: ``/a`` is created, ``/a=v`` gets other data."""
+    path, equals, value = text.partition("=")
+    call: Call[Any] = calls.set_data(path, value.encode()) if equals else calls.create(path, b"")
+    return calls.part_of(call)
 
 
 def _sids(text: str) -> list[int]:

@@ -1,0 +1,102 @@
+"""The gate cuts streams into packets, snapshots included, and holds them where it is told to."""
+
+import pytest
+
+from zabra.proto import codes
+from zabra.proto.packets import encode_packet
+from zabra.sim.events import Scheduler
+from zabra.sim.gate import ACKLD, RAW_BYTES, SNAPSHOT_BYTES, Gate, Splitter
+from zabra.sim.network import End, Network, Owner
+from zabra.sim.prng import Prng
+
+PORT = 2888
+
+
+class Listener(Owner):
+    """Keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.end: End | None = None
+
+    def accepts(self, port: int) -> bool:
+        return True
+
+    def link_made(self, end: End, port: int, dial_id: int) -> None:
+        self.end = end
+        end.owner = self
+
+    def link_data(self, end: End, data: bytes) -> None:
+        self.data += data
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+def test_a_stream_is_cut_into_packets_and_a_snapshots_bytes(size: int) -> None:
+    snapshot = b"nodes" * 20 + b"\x00\x00\x00\x0aBenWasHere"
+    stream = (
+        encode_packet(codes.PACKET_SNAP, 7, None)
+        + snapshot
+        + encode_packet(codes.PACKET_PROPOSAL, 8, b"txn")
+        + encode_packet(codes.PACKET_NEWLEADER, 1 << 32, None)
+    )
+    splitter = Splitter()
+    pieces = [piece for at in range(0, len(stream), size) for piece in splitter.feed(stream[at : at + size])]
+    assert b"".join(piece.raw for piece in pieces) == stream
+    kinds = [piece.kind for piece in pieces if piece.kind != SNAPSHOT_BYTES]
+    assert kinds == [codes.PACKET_SNAP, codes.PACKET_PROPOSAL, codes.PACKET_NEWLEADER]
+    assert b"".join(piece.raw for piece in pieces if piece.kind == SNAPSHOT_BYTES) == snapshot
+
+
+def test_what_is_no_packet_goes_on_as_it_is() -> None:
+    splitter = Splitter()
+    pieces = splitter.feed(bytes(range(1, 60))) + splitter.feed(b"more")
+    assert [piece.kind for piece in pieces] == [RAW_BYTES, RAW_BYTES]
+    assert b"".join(piece.raw for piece in pieces) == bytes(range(1, 60)) + b"more"
+
+
+def connected() -> tuple[Gate, Network, Listener, Listener]:
+    network = Network(Scheduler(), Prng(1, "network"))
+    gate = network.gate = Gate(network, (PORT,))
+    near, far = Listener(), Listener()
+    network.owners[2] = far
+    network.dial(1, near, PORT, [2], 1, 1000)
+    network.scheduler.run_until(10_000)
+    assert near.end is not None
+    return gate, network, near, far
+
+
+def test_a_direction_stops_at_a_kind_and_what_is_behind_it_waits() -> None:
+    gate, network, near, far = connected()
+    assert near.end is not None
+    gate.stop(1, 2, frozenset({ACKLD}))
+    first = encode_packet(codes.PACKET_ACK, 1 << 32 | 1, None)
+    ackld = encode_packet(codes.PACKET_ACK, 1 << 32, None)
+    network.send(near.end, first + ackld + first)
+    network.scheduler.run_until(20_000)
+    assert far.data == first
+    front = gate.front(1, 2)
+    assert front is not None
+    assert front.is_a(ACKLD)
+    assert not gate.let(1, 2, codes.PACKET_PROPOSAL)
+    assert gate.let(1, 2, ACKLD)
+    network.scheduler.run_until(30_000)
+    assert far.data == first + ackld + first
+    network.send(near.end, ackld)
+    network.scheduler.run_until(40_000)
+    assert far.data == first + ackld + first
+    gate.open_all()
+    assert gate.inject(1, 2, first)
+    assert not gate.inject(2, 3, first)
+    network.scheduler.run_until(50_000)
+    assert far.data == first + ackld + first + ackld + first
+
+
+def test_held_bytes_are_lost_with_their_connection() -> None:
+    gate, network, near, far = connected()
+    assert near.end is not None
+    gate.stop(1, 2, frozenset({codes.PACKET_ACK}))
+    network.send(near.end, encode_packet(codes.PACKET_ACK, 1, None))
+    network.close(near.end)
+    gate.open(1, 2)
+    network.scheduler.run_until(50_000)
+    assert far.data == b""
