@@ -162,6 +162,7 @@ def recover_store(plan: Plan, store: FileTxnSnapLog, logs: OsDisk, progress: Pro
     options.trust_empty_snapshot = plan.trust_empty_snapshot
     options.autocreate_db = plan.autocreate_db
     options.recent_limit = plan.settings.commit_log_count
+    options.keep_acl_trail = plan.settings.keep_acl_trail
     recovery = Recovery(store, logs, options)
     said = monotonic_ms()
     while recovery.step():

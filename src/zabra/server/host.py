@@ -15,6 +15,7 @@ from zabra.server.prng import SplitMix
 from zabra.server.ready import DISK_APPEND, DISK_ROLL, LOG_INFO, LOG_WARNING, Dial, DiskCommand, Ready
 from zabra.server.settings import Settings
 from zabra.server.stats import ServerStats
+from zabra.tree.acl_trail import AclTrail
 from zabra.tree.datatree import DataTree
 
 
@@ -163,6 +164,8 @@ class Host:
 
     def replace_tree(self, tree: DataTree) -> None:
         """Another tree, received or loaded anew, takes the place of the one there was."""
+        if self.tree.acl_trail is not None and tree.acl_trail is None:
+            tree.acl_trail = AclTrail(tree.last_processed_zxid)
         self.tree = tree
         self.committed_log.clear()
 

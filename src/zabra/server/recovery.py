@@ -32,6 +32,7 @@ from zabra.storage.names import VERSION_FOLDER, log_zxid, split_snapshot_name
 from zabra.storage.snapshots import FileSnap, SnapshotFile, SnapshotReader
 from zabra.storage.txnlog import DEFAULT_PREALLOCATE_BYTES, FileTxnLog
 from zabra.storage.txnsnaplog import FileTxnSnapLog
+from zabra.tree.acl_trail import AclTrail
 from zabra.tree.datatree import DataTree
 from zabra.tree.ephemerals import EphemeralTypes
 from zabra.tree.snapshot_walk import TreeLoader, serialize_tree
@@ -56,6 +57,7 @@ class RecoveryOptions:
     refuse_wrong_digest: refuse a folder whose replay gives other digests than the log says.  Upstream goes on
     and counts.  For a member of an ensemble, which can get its data from the others.
     recent_limit: how many of the last txns to keep for ``Recovered.recent`` (``commitLogCount``).
+    keep_acl_trail: the tree notes the ACLs that it had.
     """
 
     def __init__(self) -> None:
@@ -66,6 +68,7 @@ class RecoveryOptions:
         self.trust_gaps: bool = False
         self.refuse_wrong_digest: bool = False
         self.recent_limit: int = 500
+        self.keep_acl_trail: bool = False
 
 
 class Recovered:
@@ -294,6 +297,7 @@ class Recovery:
         if self._damaged_zxid > 0:
             raise NoSnapshotError("no snapshot could be loaded" + self._damage_text())
         tree = DataTree(options.types, options.digest_enabled)
+        self._keep_acl_trail(tree)
         if options.autocreate_db or self._disk_log.exists(INITIALIZE_FILE):
             self._store.snaps.save(0, [serialize_tree(tree)], 0, 0)
             self._finish(tree, None, 0)
@@ -308,7 +312,12 @@ class Recovery:
 
     # Replay.
 
+    def _keep_acl_trail(self, tree: DataTree) -> None:
+        if self._options.keep_acl_trail:
+            tree.acl_trail = AclTrail(tree.last_processed_zxid)
+
     def _start_replay(self, tree: DataTree, file: SnapshotFile | None) -> None:
+        self._keep_acl_trail(tree)
         self._file = file
         self._loader.tree = tree
         self._recent = []

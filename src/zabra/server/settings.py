@@ -15,6 +15,7 @@ class Settings:
 
     def __init__(self) -> None:
         self.set_throttles()
+        self.set_beyond()
         self.server_id: int = 0
         self.tick_ms: int = DEFAULT_TICK_MS
         self.init_limit_ticks: int = 10
@@ -94,10 +95,15 @@ class Settings:
         self.max_client_backlog: int = 64 * 1024 * 1024
         # Nodes serialised per turn while a snapshot is taken, or sent to a learner.
         self.snapshot_nodes_per_turn: int = 2000
+
+    def set_beyond(self) -> None:
+        """What most servers do without."""
         # A learner or leader looks at the access list before it takes a write.
         self.eager_acl_check: bool = False
         # Of two voters, one may go on alone while an oracle says so.
         self.has_oracle: bool = False
+        # The tree notes the ACLs that it had, for whoever shows its past.
+        self.keep_acl_trail: bool = False
         # A member that finds no leader serves reads to clients that allow it.
         self.read_only_enabled: bool = False
 

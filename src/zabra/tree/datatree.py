@@ -31,6 +31,7 @@ from zabra.proto.records import (
 )
 from zabra.proto.txn import DIGEST_VERSION, TxnRecord, decode_record
 from zabra.tree.acl import OPEN_ACL_ID, READ_ACL_UNSAFE, AclCache
+from zabra.tree.acl_trail import AclTrail, is_readable_by_all
 from zabra.tree.digest import UNCOUNTED_PREFIX
 from zabra.tree.ephemerals import CONTAINER_OWNER, TTL_MAX_MS, Ephemerals, EphemeralTypes, ttl_owner
 from zabra.tree.node import DIGEST_UNKNOWN, DataNode
@@ -128,6 +129,7 @@ class DataTree:
     """
 
     __slots__ = (
+        "acl_trail",
         "acls",
         "approximate_data_size",
         "digest",
@@ -152,6 +154,8 @@ class DataTree:
         self.nodes: dict[str, DataNode] = {}
         self.sessions: dict[int, int] = {}
         self.acls: AclCache = AclCache()
+        # The ACLs that were, where somebody wants to know.
+        self.acl_trail: AclTrail | None = None
         self.ephemerals: Ephemerals = Ephemerals(self.types)
         self.watches: WatchManager = WatchManager()
         self.quota: Quota = Quota(self.nodes)
@@ -312,7 +316,7 @@ class DataTree:
         kind = header.type
         if isinstance(record, SetACLTxn):
             result.path = record.path
-            result.node = self._set_acl(record.path, record.acl, record.version)
+            result.node = self._set_acl(record.path, record.acl, record.version, zxid)
             if result.node is None:
                 result.err = codes.ERR_NO_NODE
         elif isinstance(record, CreateTTLTxn):
@@ -341,6 +345,23 @@ class DataTree:
             result.path = record.path
         else:
             raise JuteError(f"txn of type {kind} without its record")
+
+    def acl_before(self, path: str, zxid: i64) -> list[ACL] | None:
+        """The ACL in force on ``path`` just before the txn ``zxid``; None: everybody could read it.
+
+        Also None where there was no node.  Only for a tree with an ``acl_trail``, and above its floor.
+        """
+        trail = self.acl_trail
+        assert trail is not None
+        ending = trail.find(path, zxid)
+        if ending is not None:
+            # What came into being with that txn or later: the one before it ended readable by all.
+            return None if ending.czxid >= zxid else ending.acl
+        node = self.nodes.get(path)
+        if node is None or node.czxid >= zxid:
+            return None
+        acl = self.acls.get(node.acl_id)
+        return None if is_readable_by_all(acl) else acl
 
     # Changes.
 
@@ -390,6 +411,8 @@ class DataTree:
             size -= existing.data_length()
             count = 0
             self._forget(path, existing)
+            if self.acl_trail is not None:
+                self.acl_trail.unsure(zxid)
         self._insert(path, node)
         if owner != 0:
             self.ephemerals.add(path, owner)
@@ -429,7 +452,10 @@ class DataTree:
         slash = path.rfind("/")
         parent_path = path[:slash] if slash > 0 else ROOT
         parent = self.nodes.get(parent_path)
+        trail = self.acl_trail
         if parent is None or path == ROOT:
+            if trail is not None:
+                trail.unsure(zxid)
             return codes.ERR_NO_NODE
         # The parent is brought up to date also where the child is gone already: the snapshot may have taken
         # the parent before this txn and the child after it.
@@ -444,8 +470,12 @@ class DataTree:
         self._add_digest(parent_path, parent)
         node = self.nodes.get(path)
         if node is None:
+            if trail is not None:
+                trail.unsure(zxid)
             return codes.ERR_NO_NODE
         acl = self.acls.get(node.acl_id)
+        if trail is not None:
+            trail.deleted(path, node.czxid, acl, zxid)
         self._forget(path, node)
         del self.nodes[path]
         self.quota.node_removed(path, parent_path)
@@ -474,10 +504,17 @@ class DataTree:
             self.watches.node_data_changed(path, zxid, self.acls.get(node.acl_id))
         return node
 
-    def _set_acl(self, path: str, acl: list[ACL], version: i64) -> DataNode | None:
+    def _set_acl(self, path: str, acl: list[ACL], version: i64, zxid: i64) -> DataNode | None:
         node = self.nodes.get(path)
+        trail = self.acl_trail
         if node is None:
+            if trail is not None:
+                trail.unsure(zxid)
             return None
+        if trail is not None:
+            if signed32(node.aversion + 1) != signed32(version):
+                trail.unsure(zxid)
+            trail.replaced(path, node.czxid, self.acls.get(node.acl_id), zxid)
         self._sub_digest(path, node)
         node.aversion = signed32(version)
         acl_id = self.acls.intern(acl)
