@@ -98,7 +98,7 @@ def test_fields_have_the_type_their_rows_parse_to() -> None:
         if not option.field or option.prefix or option.field == "ensemble":
             continue
         wanted: object = plain[type(option.kind)]
-        if option.default is None and option.field in ("client_port", "secure_client_port"):
+        if option.default is None and option.field in ("client_port", "secure_client_port", "feed_port"):
             wanted = int | None
         assert types[option.field] == wanted, option.key
 

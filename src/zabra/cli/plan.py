@@ -80,6 +80,7 @@ def settings_of(config: ServerConfig) -> Settings:
     set_throttles(settings, config)
     settings.eager_acl_check = config.enable_eager_acl_check
     settings.read_only_enabled = config.read_only_mode_enabled
+    settings.keep_acl_trail = config.feed_port is not None
     settings.has_oracle = bool(config.oracle_path) and config.ensemble is not None
     return settings
 

@@ -14,7 +14,7 @@ from zabra.cli.plan import plan_of
 from zabra.cli.words import words_of
 from zabra.config.load import load_config, parse_config
 from zabra.config.server import ConfigErrors, ServerConfig
-from zabra.plugins.attach import AttachedPublishers
+from zabra.plugins.attach import AttachedPublishers, open_door
 from zabra.plugins.registry import PublisherError
 from zabra.runtime import loop
 from zabra.runtime.assembly import RunningServer, start
@@ -117,7 +117,7 @@ async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
     started = time.monotonic()
     try:
         plan = plan_of(config)
-        publishers = AttachedPublishers(config.publishers)
+        publishers = AttachedPublishers(config.publishers, open_door(config))
         if config.join:
             await join(plan, config.join, tell)
         running = await start(plan, lambda server: words_of(config, server), tell, publishers.informed)
@@ -142,6 +142,8 @@ async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
         print(f"error: cannot start: {error}", file=sys.stderr)
         return EXIT_UNEXPECTED
     tell(serving_line(config, running, time.monotonic() - started))
+    if publishers.feed_port:
+        tell(f"feed on http://{config.feed_address}:{publishers.feed_port}/feed")
     stop_on_signals(running)
     code = await running.node.stopped
     await publishers.stop()

@@ -939,6 +939,33 @@ PUBLISHERS = (
     ),
 )  # fmt: skip
 
+FEED = (
+    Option("feed.port", "feed_port", PORT, None,
+           "The feed's own HTTP port: SSE, WebSocket, long-poll (docs/publishers.md). Not set: none; 0: any "
+           "free one. Needs the extra `zabra[http]`."),
+    Option("feed.address", "feed_address", HOST, "0.0.0.0", "Address of the feed's HTTP port."),
+    Option("feed.onVoters", "feed_on_voters", BOOL, "false",
+           "Serve the feed on a voter of an ensemble too, not only on observers and servers on their own."),
+    Option("feed.maxSubscribers", "feed_max_subscribers", POSITIVE, "15000",
+           "Connections at the feed's port; each needs a file descriptor."),
+    Option("feed.bufferBytes", "feed_buffer_bytes", POSITIVE, "65536",
+           "What may wait for one subscriber; one that has more to take reads on from the log.",
+           unit="bytes"),
+    Option("feed.slowReaderMs", "feed_slow_reader_ms", POSITIVE, "30000",
+           "A subscriber that takes nothing for so long, although there is something, is cut.", unit="ms"),
+    Option("feed.heartbeatMs", "feed_heartbeat_ms", POSITIVE, "10000",
+           "A subscriber that was told nothing for so long is told how far the feed has come.", unit="ms"),
+    Option("feed.maxFilterBytes", "feed_max_filter_bytes", POSITIVE, "8192",
+           "The longest path with query that a request may ask for.", unit="bytes"),
+    Option("feed.maxHeaderBytes", "feed_max_header_bytes", POSITIVE, "16384",
+           "The longest head of a request.", unit="bytes"),
+    Option("feed.maxSnapshotNodes", "feed_max_snapshot_nodes", POSITIVE, "100000",
+           "The largest subtree of which a snapshot is given."),
+    Option("feed.allowOrigins", "feed_allow_origins", WORDS, "",
+           "Web pages of other origins (`https://host`) that may read the feed; `*`: all, without their "
+           "users' passwords."),
+)  # fmt: skip
+
 CLIENTS = (
     _ignored("sasl.client", BOOL, "true", "Use SASL.", FOR_CLIENTS, scope=CLIENT),
     _ignored("sasl.clientconfig", TEXT, "Client", "Section of the JAAS file.", FOR_CLIENTS, scope=CLIENT),
@@ -968,6 +995,7 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     ("TLS", TLS),
     ("Admin server and metrics", ADMIN),
     ("Publishers", PUBLISHERS),
+    ("The feed over HTTP", FEED),
     ("Clients", CLIENTS),
 )
 

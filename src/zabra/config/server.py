@@ -209,6 +209,19 @@ class ServerConfig:
     # Publishers: options by name, by publisher
     publishers: Mapping[str, Mapping[str, str]]
 
+    # The feed over HTTP
+    feed_port: int | None
+    feed_address: str
+    feed_on_voters: bool
+    feed_max_subscribers: int
+    feed_buffer_bytes: int
+    feed_slow_reader_ms: int
+    feed_heartbeat_ms: int
+    feed_max_filter_bytes: int
+    feed_max_header_bytes: int
+    feed_max_snapshot_nodes: int
+    feed_allow_origins: tuple[str, ...]
+
     # Where all this came from
     config_path: str
     config_text: str = field(repr=False)

@@ -35,7 +35,7 @@ class TreeSnapshots:
         """The subtree at ``prefix`` (without nodes where there is none), as soon as there is a leader."""
         while True:
             tree = self._committed_tree()
-            if tree is not None and tree.last_processed_zxid > 0:
+            if tree is not None and tree.last_processed_zxid >= 0:
                 try:
                     snap = await self._try(tree, prefix)
                 except Compacted:

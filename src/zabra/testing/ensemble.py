@@ -14,7 +14,7 @@ from zabra.cli.plan import plan_of
 from zabra.cli.words import words_of
 from zabra.client.aio import AsyncClient
 from zabra.config.load import load_config
-from zabra.plugins.attach import AttachedPublishers
+from zabra.plugins.attach import AttachedPublishers, open_door
 from zabra.runtime.assembly import RunningServer, start
 from zabra.server.roles.proposing import Proposing
 from zabra.testing.doors import DoorNode, Doors, UnsyncedDisk
@@ -173,7 +173,7 @@ class AsyncEnsemble:
         plan.make_node = functools.partial(DoorNode, member.sid, self._doors)
         if not self._force_sync:
             plan.make_disk = UnsyncedDisk
-        publishers = AttachedPublishers(config.publishers)
+        publishers = AttachedPublishers(config.publishers, open_door(config))
         running = await start(plan, lambda server: words_of(config, server), None, publishers.informed)
         member.running, member.publishers = running, publishers
         publishers.start(plan, running)
