@@ -6,8 +6,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zabra.plugins.jsontext import acl_object, change_object, dump, hex_of, put_data
-from zabra.plugins.publisher import Change
+from zabra.plugins.jsontext import acl_object, change_object, dump, hex_of, put_data, txn_object, txn_of
+from zabra.plugins.publisher import Change, CommittedTxn
 from zabra.proto.records import ACL, Id
 
 
@@ -39,3 +39,29 @@ def test_what_did_not_change_is_absent():
         {"scheme": "world", "id": "anyone", "perms": "rwcda"},
         {"scheme": "ip", "id": "::1", "perms": "r"},
     ]
+
+
+LONGS = st.integers(-(2**63), 2**63 - 1)
+PATHS = st.sampled_from(["/a", "/a/b", "/\u00e4"])
+IDS = st.builds(Id, st.text(), st.text())
+ACLS = st.lists(st.builds(ACL, st.integers(0, 31), IDS), max_size=2).map(tuple)
+NOTHING = st.none()
+CHANGES = st.one_of(
+    st.builds(
+        Change, st.integers(0, 9), st.just("create"), PATHS, st.none() | st.binary(), st.just(0), ACLS, LONGS
+    ),
+    st.builds(
+        Change, st.integers(0, 9), st.just("setData"), PATHS, st.none() | st.binary(), st.integers(0, 9)
+    ),
+    st.builds(Change, st.integers(0, 9), st.just("delete"), PATHS),
+    st.builds(Change, st.integers(0, 9), st.just("setACL"), PATHS, st.none(), st.integers(0, 9), ACLS),
+    st.builds(
+        Change, st.just(1), st.just("closeSession"), st.just(""), NOTHING, st.just(-1), NOTHING, LONGS
+    ),
+)
+
+
+@given(st.integers(1, 2**63 - 1), LONGS, st.lists(CHANGES, max_size=4).map(tuple))
+def test_txns_are_read_back(zxid, session, changes):
+    txn = CommittedTxn(zxid, 1_700_000_000_000, session, 3, "multi", changes, b"")
+    assert txn_of(json.loads(dump(txn_object(txn)))) == txn

@@ -1,7 +1,7 @@
 """``zabra watch``: prints the changes of a server, one a line, and follows them.
 
-Reads the txn log in a server's folder, ours or Apache ZooKeeper's, also while the server goes on writing
-it.  Nothing is locked or changed there.
+Reads the feed of an HTTP door, or the txn log in a server's folder, ours or Apache ZooKeeper's, also while
+the server goes on writing it.  Nothing is locked or changed there.
 """
 
 import argparse
@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
+from zabra.cli.feed_url import FeedError, FeedUrl, Row, credentials
 from zabra.jute.primitives import JuteError
 from zabra.plugins.changes import committed_txn
 from zabra.plugins.feed import Compacted
 from zabra.plugins.filters import OPS, Filter
-from zabra.plugins.jsontext import dump, hex_of, txn_object
+from zabra.plugins.jsontext import data_of, dump, hex_of, txn_object, txn_of
 from zabra.plugins.log_history import LogHistory
 from zabra.plugins.publisher import Change, CommittedTxn
 from zabra.proto.txn import decode_txn
@@ -38,16 +39,22 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = subparsers.add_parser(
         "watch",
         help="print what changes, and follow it",
-        description="Prints the changes in a server's txn log, one a line, and follows it.  The folder may be "
+        description="Prints what changes, one change a line, and goes on.  From the HTTP door of a server "
+        "(feed.port), over broken connections too; or from the txn log in a server's folder, which may be "
         "Apache ZooKeeper's.  What a voter has logged last may not be committed yet; an observer logs only "
         "what is.",
     )
     parser.add_argument("path", nargs="?", default="/", help="only changes at and below this path")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--url", help="the door of a feed, such as http://observer:8081")
+    source.add_argument(
+        "--data-dir", metavar="DIR", help="the server's dataLogDir (or dataDir, if it has none)"
+    )
     parser.add_argument(
-        "--data-dir",
-        required=True,
-        metavar="DIR",
-        help="the server's dataLogDir (or dataDir, if it has none)",
+        "--auth", metavar="USER:PASSWORD", help="who asks a door, as by addauth digest; @FILE: from a file"
+    )
+    parser.add_argument(
+        "--snapshot", action="store_true", help="from a door: print the nodes first, then what changes"
     )
     parser.add_argument(
         "--since",
@@ -82,17 +89,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints until interrupted."""
     try:
         wanted = Filter(arguments.path, arguments.op)
-        disk = open_folder(arguments.data_dir)
         since = None if arguments.since is None else parse_zxid(arguments.since)
-        colour = arguments.color == "always" or (arguments.color == "auto" and sys.stdout.isatty())
-        shown = json_line if arguments.format == "json" else text_lines(colour)
-        pause = (lambda: time.sleep(POLL_S)) if arguments.follow else None
-        for txn in wanted_txns(wanted, read(disk, since, pause)):
-            print_lines(shown(txn), sys.stdout)
+        if arguments.url is None:
+            follow_folder(arguments, wanted, since)
+        else:
+            follow_url(arguments, wanted, since)
     except Compacted as compacted:
         print(f"error: {compacted}; --since 0 begins there", file=sys.stderr)
         return 3
-    except (ValueError, StorageError, JuteError, OSError) as error:
+    except (ValueError, FeedError, StorageError, JuteError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             # Whoever read has gone; nothing more can be written, at exit neither.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -102,6 +107,43 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def is_coloured(arguments: argparse.Namespace) -> bool:
+    """Whether lines are painted: by default where people read them."""
+    return arguments.color == "always" or (arguments.color == "auto" and sys.stdout.isatty())
+
+
+def follow_folder(arguments: argparse.Namespace, wanted: Filter, since: int | None) -> None:
+    """From a server's folder.  Raises Compacted, ValueError, StorageError, JuteError, OSError."""
+    if arguments.snapshot or arguments.auth is not None:
+        raise ValueError("--snapshot and --auth are for --url")
+    disk = open_folder(arguments.data_dir)
+    shown = json_line if arguments.format == "json" else text_lines(is_coloured(arguments))
+    pause = (lambda: time.sleep(POLL_S)) if arguments.follow else None
+    for txn in wanted_txns(wanted, read(disk, since, pause)):
+        print_lines(shown(txn), sys.stdout)
+
+
+def follow_url(arguments: argparse.Namespace, wanted: Filter, since: int | None) -> None:
+    """From an HTTP door.  Raises Compacted, FeedError, OSError."""
+    feed = FeedUrl(
+        arguments.url,
+        wanted.path,
+        list(wanted.ops),
+        since,
+        arguments.snapshot,
+        credentials(arguments.auth),
+        lambda text: print(f"{arguments.url}: {text}", file=sys.stderr),
+    )
+    shown = row_lines(is_coloured(arguments))
+    for row, text in feed.rows(arguments.follow):
+        is_told = "bookmark" in row or "behind" in row
+        if arguments.format == "json":
+            if not is_told:
+                print_lines([text], sys.stdout)
+        elif not is_told:
+            print_lines(shown(row), sys.stdout)
 
 
 def open_folder(folder: str) -> OsDisk:
@@ -168,6 +210,27 @@ def text_lines(colour: bool) -> Callable[[CommittedTxn], list[str]]:
             f"{_head(txn)}  {_painted(_change(change), _COLOURS.get(change.op, _QUIET), colour)}"
             for change in txn.changes
         ]
+
+    return lines
+
+
+def row_lines(colour: bool) -> Callable[[Row], list[str]]:
+    """Lines for a row of a door: a txn's, or those of a snapshot."""
+    of_txn = text_lines(colour)
+
+    def lines(row: Row) -> list[str]:
+        if "snapshot" in row:
+            text = f"{'':23}  {row['snapshot']}  snapshot  {ascii_path(row['path'])}"
+            return [_painted(text, _QUIET, colour)]
+        if "snapshotEnd" in row:
+            text = f"{'':23}  {row['snapshotEnd']}  {row['nodes']} nodes"
+            return [_painted(text, _QUIET, colour)]
+        if "node" in row:
+            node = row["node"]
+            owner = f"  owner {node['owner']}" if "owner" in node else ""
+            words = f"{'node':13}  {ascii_path(node['path'])}  {data_text(data_of(node))}"
+            return [f"{'':23}  {node['mzxid']}  {words}  version {node['version']}{owner}"]
+        return of_txn(txn_of(row))
 
     return lines
 

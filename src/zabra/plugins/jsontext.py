@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from zabra.plugins.publisher import Change, CommittedTxn, SnapNode
-from zabra.proto.records import ACL
+from zabra.proto.records import ACL, Id
 
 _PERMS = (("r", 1), ("w", 2), ("c", 4), ("d", 8), ("a", 16))
 
@@ -86,3 +86,47 @@ def node_object(node: SnapNode) -> dict[str, Any]:
     out["czxid"] = hex_of(node.czxid)
     out["mzxid"] = hex_of(node.mzxid)
     return out
+
+
+def txn_of(row: dict[str, Any]) -> CommittedTxn:
+    """What ``txn_object`` was made of, its raw bytes aside.  Raises KeyError, ValueError for what is none."""
+    return CommittedTxn(
+        int(row["zxid"], 16),
+        int(row["time"]),
+        _signed(row["session"]),
+        int(row["cxid"]),
+        str(row["op"]),
+        tuple([_change_of(change) for change in row["changes"]]),
+        b"",
+    )
+
+
+def _change_of(row: dict[str, Any]) -> Change:
+    acl = row.get("acl")
+    return Change(
+        int(row["index"]),
+        str(row["op"]),
+        row.get("path", ""),
+        data_of(row),
+        int(row.get("version", -1)),
+        None if acl is None else tuple([_acl_of(entry) for entry in acl]),
+        _signed(row.get("owner", "0x0")),
+    )
+
+
+def _signed(text: str) -> int:
+    value = int(text, 16)
+    return value - (1 << 64) if value >> 63 else value
+
+
+def data_of(row: dict[str, Any]) -> bytes | None:
+    """Of a change or node."""
+    if "data64" in row:
+        return base64.b64decode(row["data64"])
+    data = row.get("data")
+    return None if data is None else data.encode("utf-8")
+
+
+def _acl_of(row: dict[str, str]) -> ACL:
+    perms = sum([bit for letter, bit in _PERMS if letter in row["perms"]])
+    return ACL(perms, Id(row["scheme"], row["id"]))

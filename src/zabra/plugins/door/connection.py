@@ -39,8 +39,9 @@ log = logging.getLogger("zabra.feed")
 
 # How long a connection may take to ask for something.
 HEAD_S: Final = 15.0
-# Connections beyond the limit that are told so; more are cut without a word.
-REFUSED_AT_ONCE: Final = 50
+# Connections beside those of subscribers, such as load balancers': more are cut without a word.
+OTHERS_MAX: Final = 50
+HEAD_TOO_LARGE: Final = "the head of the request is too large (feed.maxHeaderBytes)"
 # Credentials whose rights are remembered.
 READERS_MAX: Final = 10_000
 CONTENT_TYPES: Final = {SSE: "text/event-stream", NDJSON: "application/x-ndjson"}
@@ -147,7 +148,7 @@ class Connection(asyncio.Protocol):
         self.address = str(peer[0]) if peer else ""
         self._transport.set_write_buffer_limits(high=door.settings.buffer_bytes)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=door.settings.max_header_bytes)
-        if len(door.connections) >= door.limit + REFUSED_AT_ONCE:
+        if len(door.connections) >= door.limit + OTHERS_MAX:
             door.refused += 1
             self._transport.abort()
             return
@@ -235,7 +236,7 @@ class Connection(asyncio.Protocol):
     def _bad_request(error: h11.RemoteProtocolError) -> Refusal:
         status = error.error_status_hint
         if status == 431:
-            return Refusal(431, "tooLarge", "the head of the request is too large (feed.maxHeaderBytes)")
+            return Refusal(431, "tooLarge", HEAD_TOO_LARGE)
         return Refusal(status, "badRequest", f"this is no HTTP request: {error}")
 
     async def _answer(self, request: h11.Request) -> None:
@@ -254,14 +255,10 @@ class Connection(asyncio.Protocol):
 
     async def _serve(self, request: h11.Request) -> None:
         headers = _headers_of(request)
-        if len(self._door.connections) > self._door.limit:
-            self._door.refused += 1
-            raise Refusal(
-                503,
-                "full",
-                "there are as many subscribers as may be (feed.maxSubscribers)",
-                {"Retry-After": "5", "Connection": "close"},
-            )
+        if sum([len(name) + len(value) + 4 for name, value in request.headers]) > (
+            self._door.settings.max_header_bytes
+        ):
+            raise Refusal(431, "tooLarge", HEAD_TOO_LARGE, {"Connection": "close"})
         if len(request.target) > self._door.settings.max_filter_bytes:
             raise Refusal(414, "tooLarge", "the path with its query is too long (feed.maxFilterBytes)")
         if request.method not in (b"GET", b"HEAD"):
@@ -351,6 +348,14 @@ class Connection(asyncio.Protocol):
             query = await door.hub.begin_at(query, reader)
         except Compacted as compacted:
             raise Gone(compacted.since, compacted.oldest) from None
+        if len(door.hub.subscribers) >= door.limit:
+            door.refused += 1
+            raise Refusal(
+                503,
+                "full",
+                "there are as many subscribers as may be (feed.maxSubscribers)",
+                {"Retry-After": "5"},
+            )
         self._task = None
         self._begin(query, reader, headers)
 

@@ -24,7 +24,7 @@ from zabra.runtime import loop
 from zabra.runtime.os_disk import OsDisk
 
 # Descriptors for other things than subscribers.
-SPARE_FDS: Final = 64
+SPARE_FDS: Final = 128
 
 
 def raise_limit(wanted: int) -> int:

@@ -41,7 +41,10 @@ MODULE: Final = "zabra.plugins.door.process"
 
 
 class DoorPort:
-    """A listening socket, and what the door behind it is to be told.  Raises OSError for an address in use."""
+    """A listening socket, and what the door behind it is to be told.
+
+    Raises OSError where it cannot listen.
+    """
 
     def __init__(self, host: str, port: int, settings: DoorSettings) -> None:
         self.settings = settings
