@@ -177,8 +177,9 @@ class Hub:
         since = query.since
         floor = 0 if reader.sees_all else self._rights.floor()
         if since == 0:
+            began = self.position
             oldest = await self._feed.oldest()
-            return replace(query, since=max(oldest - 1, floor) if oldest else self.position)
+            return replace(query, since=max(oldest - 1, floor) if oldest else began)
         if since is None or query.snapshot or since >= self.position:
             return query
         if since < floor:
