@@ -1,6 +1,7 @@
 """Publishers by name; every mistake in the configuration names its key."""
 
 import dataclasses
+import sys
 
 import pytest
 
@@ -38,6 +39,16 @@ def test_mistakes(name, given, text):
     with pytest.raises(PublisherError) as caught:
         plan_publishers({name: given})
     assert str(caught.value).startswith(text)
+
+
+def test_a_library_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    monkeypatch.delitem(sys.modules, "zabra.plugins.builtin.kafka", raising=False)
+    with pytest.raises(PublisherError) as caught:
+        plan_publishers({"p": {"class": "kafka", "servers": "a:1"}})
+    text = str(caught.value)
+    assert text.startswith("publisher.p.class: 'kafka' cannot be loaded: import of confluent_kafka halted")
+    assert text.endswith("its library comes with: pip install 'zabra[kafka]'")
 
 
 def test_every_built_in_can_be_loaded():

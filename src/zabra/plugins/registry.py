@@ -20,6 +20,7 @@ GROUP: Final = "zabra.publishers"
 BUILT_IN: Final = {
     "jsonl": "zabra.plugins.builtin.jsonl:JsonlPublisher",
     "webhook": "zabra.plugins.builtin.webhook:WebhookPublisher",
+    "kafka": "zabra.plugins.builtin.kafka:KafkaPublisher",
     "nats": "zabra.plugins.builtin.nats:NatsPublisher",
     "redis": "zabra.plugins.builtin.redis:RedisPublisher",
     "postgres": "zabra.plugins.builtin.postgres:PostgresPublisher",

@@ -100,15 +100,14 @@ def test_a_target_that_is_killed_misses_nothing(target, place, tmp_path):
 
     async def main():
         async with Hosted(tmp_path, target.options(place), script) as hosted:
-            for turn in range(2):
-                for _ in range(40):
-                    hosted.commit(script.some(25))
-                reached = script.log[-900 + turn * 300].header.zxid
-                await hosted.until(lambda: hosted.cursor >= reached)  # noqa: B023  ends before the next
-                await asyncio.to_thread(target.kill)
-                hosted.commit(script.some(100))
-                await hosted.until(lambda: hosted.host.runs[0].state == "waiting")
-                await asyncio.to_thread(target.start)
+            for _ in range(40):
+                hosted.commit(script.some(25))
+            reached = script.log[300].header.zxid
+            await hosted.until(lambda: hosted.cursor >= reached)
+            await asyncio.to_thread(target.kill)
+            hosted.commit(script.some(100))
+            await hosted.until(lambda: hosted.host.runs[0].state == "waiting")
+            await asyncio.to_thread(target.start)
             await hosted.until_published()
             assert hosted.host.runs[0].failures >= 1
 

@@ -33,7 +33,7 @@ from zabra.proto.records import (
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.runtime.os_disk import OsDisk
 
-WITHIN_S = 30
+WITHIN_S = 120
 OPEN = [ACL(codes.PERM_ALL, Id("world", "anyone"))]
 # An id with a NUL in it is one that some databases do not like.
 OTHER = [ACL(codes.PERM_READ, Id("world", "anyone")), ACL(codes.PERM_ALL, Id("digest", 'a\0"é:b'))]

@@ -21,7 +21,7 @@ from zabra.proto.errors import KeeperError
 from zabra.proto.txn import decode_txn
 from zabra.runtime.os_disk import OsDisk
 
-PUBLISHED_WITHIN_S = 60
+PUBLISHED_WITHIN_S = 180
 FIRST_PORT, END_PORT = 16000, 16400
 MAX_BACKOFF_MS = 500
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 import pytest
+from tests.plugins.targets.kafka import Kafka
 from tests.plugins.targets.nats import NatsServer
 from tests.plugins.targets.postgres import Postgres
 from tests.plugins.targets.redis import RedisServer
@@ -17,6 +18,7 @@ KINDS: dict[str, Callable[[], Target]] = {
     "redis": RedisServer,
     "nats": NatsServer,
     "webhook": Receiver,
+    "kafka": Kafka,
 }
 """By the name of the publisher's class."""
 

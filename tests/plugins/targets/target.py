@@ -23,7 +23,7 @@ from typing import Any
 
 from tests.interop.processes import free_ports, poll
 
-START_S = 60
+START_S = 180
 FIRST_PORT, END_PORT = 15000, 16000
 
 Row = dict[str, Any]
