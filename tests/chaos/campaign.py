@@ -160,7 +160,7 @@ class Campaign:
     def _judge(self, history: History, until: int) -> None:
         members = list(self.ensemble.members.values())
         self.judgement = crowds.verdict(members, history, until, self.old_lives)
-        found = [repr(one) for one in self.judgement.violations] + early_expiries(history)
+        found = [repr(one) for one in self.judgement.violations] + crowds.early_expiries(history)
         assert not found, f"{len(found)} violations in {self.plan.folder}: {found[:5]}"
 
     def _counters(self, history: History, rate: float) -> dict[str, int]:
@@ -368,24 +368,4 @@ def total(runs: Sequence[dict[str, int]]) -> dict[str, int]:
             out[key] = max(before, value) if key.startswith("slowest") else before + value
     out["rate"] //= max(1, len(runs))
     out["kinds"] = sum(kind in out for kind, _ in FAULTS)
-    return out
-
-
-def early_expiries(history: History) -> list[str]:
-    """Sessions that a server ended although their client was answered within the timeout before."""
-    out = []
-    contact: dict[int, int] = {}
-    timeout_ms: dict[int, int] = {}
-    for entry in history.entries:
-        if entry.kind == histories.CONNECTED:
-            timeout_ms[entry.client] = entry.timeout_ms
-        if entry.kind in (histories.CONNECTED, histories.ANSWERED, histories.EVENT, histories.REWATCHED):
-            contact[entry.client] = entry.at_us
-        elif entry.kind == histories.EXPIRED and entry.client in contact:
-            silent_ms = (entry.at_us - contact[entry.client]) // 1000
-            if silent_ms < timeout_ms[entry.client]:
-                out.append(
-                    f"client {entry.client}: expired {silent_ms} ms after it was answered, "
-                    f"timeout {timeout_ms[entry.client]} ms"
-                )
     return out

@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.chaos.campaign import Campaign, Plan, early_expiries, total
+from tests.chaos.campaign import Campaign, Plan, total
 from tests.chaos.lab import unavailable
 from tests.conftest import Report
+from tests.interop.crowds import early_expiries
 
 from zabra.sim import histories
 from zabra.sim.histories import History

@@ -14,12 +14,14 @@ from tests.interop.session import Session, differences, tree_over_wire
 
 from zabra.client import calls
 from zabra.client.calls import Part
+from zabra.sim import histories
 from zabra.sim.checkers import Judgement, Violation
 from zabra.sim.histories import History, dump
 from zabra.sim.prng import Prng
 from zabra.sim.workload import ACLS, WANTS, Appetite, BusyProgram, draw_appetite
 
 THINK_US = 8_000
+LOOKS = 5
 
 
 class Program38(BusyProgram):
@@ -101,7 +103,20 @@ def level(ensemble: Ensemble, timeout_s: float = 60.0) -> int:
 
 
 def compare_trees(ensemble: Ensemble) -> int:
-    """Every running member shows the same tree, node by node; returns the number of nodes."""
+    """Every running member shows the same tree, node by node; returns the number of nodes.
+
+    A session may expire between two looks, its client being short of CPU: what differs has to do so again.
+    """
+    for _ in range(LOOKS):
+        nodes, differing = _compare_once(ensemble)
+        if not differing:
+            return nodes
+        level(ensemble)
+    raise AssertionError(f"{LOOKS} times: {differing}")
+
+
+def _compare_once(ensemble: Ensemble) -> tuple[int, str]:
+    """(nodes, what differs)."""
     trees = {}
     for sid, member in ensemble.members.items():
         if member.running:
@@ -112,8 +127,9 @@ def compare_trees(ensemble: Ensemble) -> int:
     first, *others = trees
     for sid in others:
         found = differences(trees[first], trees[sid])
-        assert not found, f"members {first} and {sid} differ in {len(found)} nodes: {found[:5]}"
-    return len(trees[first])
+        if found:
+            return 0, f"members {first} and {sid} differ in {len(found)} nodes: {found[:5]}"
+    return len(trees[first]), ""
 
 
 def digest_mismatches(ensemble: Ensemble) -> dict[int, str]:
@@ -160,6 +176,26 @@ def _is_strangers(violation: Violation, sessions: set[int]) -> bool:
     if violation.rule != "invented write":
         return False
     return any(f"client_id={session}," in violation.text for session in sessions)
+
+
+def early_expiries(history: History) -> list[str]:
+    """Sessions that a server ended although their client was answered within the timeout before."""
+    out = []
+    contact: dict[int, int] = {}
+    timeout_ms: dict[int, int] = {}
+    for entry in history.entries:
+        if entry.kind == histories.CONNECTED:
+            timeout_ms[entry.client] = entry.timeout_ms
+        if entry.kind in (histories.CONNECTED, histories.ANSWERED, histories.EVENT, histories.REWATCHED):
+            contact[entry.client] = entry.at_us
+        elif entry.kind == histories.EXPIRED and entry.client in contact:
+            silent_ms = (entry.at_us - contact[entry.client]) // 1000
+            if silent_ms < timeout_ms[entry.client]:
+                out.append(
+                    f"client {entry.client}: expired {silent_ms} ms after it was answered, "
+                    f"timeout {timeout_ms[entry.client]} ms"
+                )
+    return out
 
 
 def keep(history: History, folder: Path) -> Path:

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+PATIENCE = float(os.environ.get("ZABRA_PATIENCE", "4"))
+"""How many times as long as on an idle machine anything may take."""
 POLL_S = 0.02
 """Pause between two looks at a condition, in seconds."""
 
@@ -40,8 +42,11 @@ class ServerError(Exception):
 
 
 def poll(what: str, timeout_s: float, condition: Callable[[], _T | None]) -> _T:
-    """Calls ``condition`` until it returns something; TimeoutError(what) after ``timeout_s`` seconds."""
-    deadline = time.monotonic() + timeout_s
+    """Calls ``condition`` until it returns something; TimeoutError(what) when that has taken too long.
+
+    ``timeout_s`` is meant for a machine with nothing else to do: PATIENCE times as long is waited.
+    """
+    deadline = time.monotonic() + PATIENCE * timeout_s
     while True:
         value = condition()
         if value is not None:

@@ -13,16 +13,15 @@ from typing import Any
 import pytest
 from tests.conftest import Report
 from tests.interop import apache, crowds
+from tests.interop.clients import forget
 from tests.interop.live import Crowd
 from tests.interop.members import APACHE_38, APACHE_39, ZABRA, Mixed
 from tests.interop.processes import poll
 
-from zabra.sim import histories
-
 kazoo_client = pytest.importorskip("kazoo.client")
 kazoo_exceptions = pytest.importorskip("kazoo.exceptions")
 
-SESSION_TIMEOUT_S = 15.0
+SESSION_TIMEOUT_S = 30.0
 
 
 class Application(threading.Thread):
@@ -67,6 +66,13 @@ class Application(threading.Thread):
             except (kazoo_exceptions.ConnectionLoss, kazoo_exceptions.OperationTimeoutError):
                 continue
             return
+
+    def close(self) -> None:
+        """Ends it, whatever has become of it."""
+        self.done.set()
+        forget(self.client)
+        if self.is_alive():
+            self.join(30)
 
     def check(self) -> None:
         """The session is the one it was, and everything acknowledged is there."""
@@ -113,9 +119,7 @@ def test_apache_becomes_zabra_becomes_apache(tmp_path: Path, reliability: Report
         history = crowd.finish()
     finally:
         for application in applications:
-            application.done.set()
-            application.client.stop()
-            application.client.close()
+            application.close()
         ensemble.stop()
     crowds.keep(history, tmp_path)
     sessions = [application.session for application in applications]
@@ -123,7 +127,7 @@ def test_apache_becomes_zabra_becomes_apache(tmp_path: Path, reliability: Report
     # 3.8 sends events without a zxid: they cannot be placed.
     judgement = crowds.verdict(members, history, until, watches=False, strangers=sessions)
     assert not judgement.violations, judgement.violations[:5]
-    assert not any(entry.kind == histories.EXPIRED for entry in history.entries), "a session was lost"
+    assert crowds.early_expiries(history) == []
     writes = sum(len(application.acknowledged) for application in applications)
     reliability(
         "R17",
