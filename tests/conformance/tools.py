@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.differential.servers import CONFIG, PROPERTIES, apache_server, zabra_command, zabra_server
 from tests.interop import apache
-from tests.interop.processes import ConfigValue, Ensemble, ServerProcess
+from tests.interop.processes import ConfigValue, Ensemble, ServerProcess, poll
 
 import zabra
 
@@ -163,10 +163,11 @@ def connect_string(running: ServerProcess | Ensemble, via: str = "") -> str:
         return running.address
     if not via:
         return running.connect_string
-    found = [member.address for member in running.members.values() if member.mode() == via]
-    if not found:
-        raise Unavailable(f"no member is a {via}")
-    return ",".join(found)
+
+    def found() -> str | None:
+        return ",".join(one.address for one in running.members.values() if one.mode() == via) or None
+
+    return poll(f"a {via}", 60, found)
 
 
 def port_of(address: str) -> tuple[str, int]:
