@@ -20,7 +20,7 @@ from zabra.proto.packets import (
     encode_packet,
     request_packet,
 )
-from zabra.proto.records import CreateSessionTxn, QuorumPacket, TxnHeader
+from zabra.proto.records import CreateSessionTxn, CreateTxn, QuorumPacket, TxnHeader
 from zabra.proto.txn import TxnEntry
 from zabra.server import learner_handler
 from zabra.server.ready import PORT_OBSERVER_MASTER
@@ -35,6 +35,8 @@ from zabra.sim.cluster import (
     RELAYS_UNLISTED,
     Shape,
 )
+from zabra.sim.model import OPEN
+from zabra.tree.snapshot_walk import TreeLoader
 
 VOTERS = [1, 2, 3]
 
@@ -339,6 +341,32 @@ def test_an_observer_is_brought_up_to_date_and_told_the_view(door: Door) -> None
     # The ack of UPTODATE is that of NEWLEADER again, and changes nothing.
     assert door.say(encode_packet(codes.PACKET_ACK, epoch_zxid, None)) == []
     assert not door.closed
+
+
+def test_a_snapshot_is_the_tree_at_the_zxid_that_it_names(door: Door) -> None:
+    """A txn applied in the turn in which SNAP was written was in it: Apache's learners saw wrong digests."""
+    server = door.server
+    server.settings.force_snapshot_sync = True
+    relay = server.relay()
+    assert relay is not None
+    info = encode_learner_info(99, 0)
+    assert len(door.say(encode_packet(codes.PACKET_OBSERVERINFO, 0, info))) == 1
+    named, digest = server.tree.last_processed_zxid, server.tree.digest
+    ack = encode_packet(codes.PACKET_ACKEPOCH, 0, encode_ack_epoch(-1))
+    server.data_received(door.conn_id, ack)
+    handler = relay.handlers[door.conn_id]
+    server.tree.process_txn(
+        TxnHeader(1, 1, named + 1, 1, codes.OP_CREATE), CreateTxn("/later", b"", OPEN, False, 3)
+    )
+    assert server.tree.digest != digest
+    handler.flush()
+    sent = b"".join(data for conn_id, data in server.out.sends if conn_id == door.conn_id)
+    head = encode_packet(codes.PACKET_SNAP, named, None)
+    assert sent.startswith(head)
+    loader = TreeLoader()
+    loader.feed(sent[len(head) :])
+    assert loader.done
+    assert loader.tree.digest == digest
 
 
 @pytest.mark.parametrize(

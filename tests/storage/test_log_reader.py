@@ -40,6 +40,19 @@ def test_large_entries_cross_the_slices() -> None:
     assert zxids(new_log(disk)) == [1, 2, 3, 4]
 
 
+def test_what_is_being_written_is_not_judged_by_who_wants_what_is_there() -> None:
+    """A leader that read its log for a learner met the hole of a write in progress, and sent a snapshot."""
+    disk = SimDisk()
+    log = new_log(disk)
+    whole = [fmt.encode_entries([simple_txn(z, b"d" * 50)]) for z in range(1, 10)]
+    hole = b"".join(whole[:6]) + bytes(len(whole[6])) + b"".join(whole[7:])
+    disk.create(f"{FOLDER}/log.1").write(fmt.encode_file_header() + hole)
+    assert [zxid for zxid, _ in log.read_from(2, 6)] == [2, 3, 4, 5, 6]
+    for last in (7, -1):
+        with pytest.raises(RottenLogError):
+            list(log.read_from(2, last))
+
+
 def test_duplicates_are_read_once() -> None:
     """A learner of upstream's may log a txn twice; it is the same txn."""
     disk = SimDisk()

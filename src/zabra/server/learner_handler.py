@@ -25,6 +25,8 @@ CLOSED: Final = 4
 SNAPSHOT_END_MARK: Final = "BenWasHere"
 # Bytes kept for one learner that does not take them; beyond that it is cut off and must come again.
 BACKLOG_MAX_BYTES: Final = 256 * 1024 * 1024
+# The first slice of a snapshot for a learner, as so many ordinary ones.
+FIRST_SLICE_TURNS: Final = 5
 
 
 @trait
@@ -179,12 +181,20 @@ class LearnerHandler:
             self.out.truncate(0)
 
     def begin_snapshot(self) -> None:
-        """SNAP was written: the tree follows, and only then what is sent meanwhile."""
-        self.walk = SnapshotWalk(self.host.tree)
+        """SNAP was written: the tree follows, and only then what is sent meanwhile.
+
+        A tree that fits into the first slice is sent as it is at the zxid that SNAP names.  Of a larger one
+        the later slices are newer, as all of it is upstream; until it has caught up, an Apache learner takes
+        that for wrong digests.
+        """
+        walk = SnapshotWalk(self.host.tree)
+        self.walk = walk
+        self.next_slice(walk)
 
     def next_slice(self, walk: SnapshotWalk) -> None:
         """Serialises the next nodes, or ends the snapshot."""
-        chunk = walk.step(self.host.settings.snapshot_nodes_per_turn)
+        slice_nodes = self.host.settings.snapshot_nodes_per_turn
+        chunk = walk.step(FIRST_SLICE_TURNS * slice_nodes if walk.nodes_written == 0 else slice_nodes)
         self.host.wake_by(self.host.now_ms)
         if chunk is not None:
             self.out.write_raw(chunk)

@@ -72,9 +72,10 @@ class LogFileReader:
 
     ``end`` is the offset behind the last valid entry; ``bad_ends`` are the places of end bytes to mend.
     A file without a whole header counts as torn when it is shorter than a header, as rotten otherwise.
+    What stands behind the txn ``until`` is not judged: it may be being written.
     """
 
-    def __init__(self, disk: Disk, path: str, slice_bytes: int = _READ_BYTES) -> None:
+    def __init__(self, disk: Disk, path: str, slice_bytes: int = _READ_BYTES, until: int = -1) -> None:
         self._disk = disk
         self.path = path
         self._slice_bytes = slice_bytes
@@ -83,6 +84,7 @@ class LogFileReader:
         self.last_zxid = -1
         self.bad_ends: list[int] = []
         self.tail: fmt.Tail | None = None
+        self._until = until
         self._want = slice_bytes
 
     def next_slice(self) -> list[LogEntry]:
@@ -101,7 +103,9 @@ class LogFileReader:
             self.bad_ends.extend(start + offset for offset in found.bad_ends)
             if found.zxids:
                 self.last_zxid = found.zxids[-1]
-            if found.stop == fmt.MORE:
+            if 0 <= self._until <= self.last_zxid:
+                self.tail = fmt.Tail(fmt.CLEAN, "")
+            elif found.stop == fmt.MORE:
                 self._want = max(self._slice_bytes, found.needed)
             else:
                 self._judge(found.reason)
@@ -148,11 +152,13 @@ class LogFileReader:
 class LogReader:
     """Reads txns across files, in slices, from ``zxid`` on.
 
-    ``done`` is set at the end.  ``duplicates`` counts entries skipped because their zxid had been read
+    ``done`` is set at the end, or with the txn ``until``.  ``duplicates`` counts entries skipped because their zxid had been read
     already (a learner that logged a txn twice).  ``files`` are the files it reads.
     """
 
-    def __init__(self, disk: Disk, folder: str, zxid: int, *, trust_gaps: bool = False) -> None:
+    def __init__(
+        self, disk: Disk, folder: str, zxid: int, *, trust_gaps: bool = False, until: int = -1
+    ) -> None:
         self._disk = disk
         self.files = logs_holding(list_logs(disk, folder), zxid)
         self._next_file = 0
@@ -162,6 +168,7 @@ class LogReader:
         self.last_zxid = zxid - 1
         self._anything_goes = zxid <= 0 or trust_gaps
         self._trust_gaps = trust_gaps
+        self._until = until
         self._torn: RottenLogError | None = None
         self.duplicates = 0
         self.bad_ends: list[tuple[str, int]] = []
@@ -177,7 +184,7 @@ class LogReader:
                 if self._next_file >= len(self.files):
                     self.done = True
                     break
-                reader = LogFileReader(self._disk, self.files[self._next_file].path)
+                reader = LogFileReader(self._disk, self.files[self._next_file].path, until=self._until)
                 self._reader = reader
                 self._next_file += 1
             self.path = reader.path
@@ -185,6 +192,7 @@ class LogReader:
             if reader.tail is not None:
                 self._file_ended(reader, reader.tail)
                 self._reader = None
+                self.done = 0 <= self._until <= reader.last_zxid
             if entries:
                 return entries
         return []

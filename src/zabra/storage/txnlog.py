@@ -339,16 +339,16 @@ class FileTxnLog:
 
     # Reading
 
-    def reader(self, zxid: int, *, trust_gaps: bool = False) -> LogReader:
-        """Reads in slices, from ``zxid`` on, what has been synced so far."""
-        return LogReader(self.disk, self.folder, zxid, trust_gaps=trust_gaps)
+    def reader(self, zxid: int, *, trust_gaps: bool = False, until: int = -1) -> LogReader:
+        """Reads in slices, from ``zxid`` on, what has been synced so far; ``until``: little beyond that txn."""
+        return LogReader(self.disk, self.folder, zxid, trust_gaps=trust_gaps, until=until)
 
     def read_from(self, zxid: int, last_zxid: int = -1) -> Iterator[tuple[int, bytes]]:
         """(zxid, encoded txn) of every txn from ``zxid`` on, in order; only up to ``last_zxid`` if given.
 
         While another thread writes the log, give the last zxid known to be synced as ``last_zxid``.
         """
-        reader = self.reader(zxid)
+        reader = self.reader(zxid, until=last_zxid)
         while not reader.done:
             for entry in reader.next_slice():
                 if 0 <= last_zxid < entry.zxid:

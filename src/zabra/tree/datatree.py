@@ -137,6 +137,7 @@ class DataTree:
         "digest_log",
         "digest_mismatches",
         "ephemerals",
+        "is_fuzzy",
         "last_digest",
         "last_digest_zxid",
         "last_processed_zxid",
@@ -167,6 +168,8 @@ class DataTree:
         self.last_digest: i64 = 0
         self.digest_log: list[tuple[int, int]] = []
         self.digest_mismatches: i64 = 0
+        # It may hold more than the txn just applied: digests mean nothing.
+        self.is_fuzzy: bool = False
         # While replay has not passed this zxid the tree is fuzzy, and digests mean nothing; 0: it is not.
         self.snapshot_digest_zxid: i64 = 0
         self.snapshot_digest: i64 = 0
@@ -649,7 +652,7 @@ class DataTree:
 
     def compare_digest(self, digest: TxnDigest | None) -> bool:
         """False, and counted, if the txn just applied says another digest than this tree has."""
-        if digest is None or not self.digest_enabled or self.snapshot_digest_zxid != 0:
+        if digest is None or not self.digest_enabled or self.is_fuzzy or self.snapshot_digest_zxid != 0:
             return True
         if digest.version != DIGEST_VERSION or digest.tree_digest == self.digest:
             return True

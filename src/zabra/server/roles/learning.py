@@ -48,7 +48,7 @@ from zabra.tree.snapshot_walk import SnapshotWalk, TreeLoader
 from zabra.zab import phases
 from zabra.zab import synchronization as sync
 from zabra.zab.discovery import answer_epoch
-from zabra.zab.phases import SYNC_MODES
+from zabra.zab.phases import SYNC_MODES, SYNC_SNAP
 from zabra.zab.synchronization import LearnerSync, SyncCommand
 
 # Where the connection stands.
@@ -573,10 +573,13 @@ class Learning(Role, RelayBase):
         self.begin_broadcast()
         self.begin_relaying(sync_now.new_leader_zxid)
         committed = sync_now.pending[: sync_now.commits]
+        # An Apache leader dumps its tree behind what it has queued up to NEWLEADER: the dump may have these.
+        self.host.tree.is_fuzzy = sync_now.mode == SYNC_SNAP
         for txn in sync_now.pending:
             self.propose(entry_of(txn.zxid, txn.raw))
         for txn in committed:
             self.commit(txn.zxid)
+        self.host.tree.is_fuzzy = False
 
     def begin_broadcast(self) -> None:
         """Serving begins: every session is touched once, so that the leader hears who is here."""

@@ -90,11 +90,9 @@ class LearnerSyncer:
         tree = host.tree
         size: int = tree.approximate_data_size + NODE_OVERHEAD_BYTES * tree.node_count()
         limit = int(size * host.settings.snapshot_size_factor)
-        host.out.log_reads.append(
-            LogRead(
-                token, handler.last_zxid, tree.last_processed_zxid, max(limit, LOG_SYNC_MIN_BYTES)
-            )
-        )
+        # What others have made durable may be applied here before it is in the log; it is in memory.
+        last = min(tree.last_processed_zxid, host.last_synced_zxid)
+        host.out.log_reads.append(LogRead(token, handler.last_zxid, last, max(limit, LOG_SYNC_MIN_BYTES)))
         return False
 
     def log_read(self, token: int, entries: list[TxnEntry], complete: bool) -> LearnerHandler | None:
