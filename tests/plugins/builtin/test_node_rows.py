@@ -1,6 +1,5 @@
 """The net effect of batches, however they are cut, is the tree."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.plugins.targets.harness import Script
@@ -56,8 +55,25 @@ def test_however_batches_are_cut(seed, sizes):
     assert table == expected
 
 
-def test_a_change_of_what_is_gone_is_no_log():
+def applied(*changes):
     rows = NodeRows()
-    changes = (Change(0, "create", "/a", b""), Change(1, "delete", "/a"), Change(2, "setData", "/a", b"x", 1))
-    with pytest.raises(ValueError, match="/a, which was deleted"):
-        rows.apply(CommittedTxn(7, 0, 1, 1, "multi", changes, b""))
+    rows.apply(CommittedTxn(7, 0, 1, 1, "multi", changes, b""))
+    return rows
+
+
+def test_a_change_of_what_was_not_told_to_be_there():
+    rows = applied(Change(0, "delete", "/a"), Change(1, "setData", "/a", b"x", 1), Change(2, "setACL", "/a"))
+    assert (rows.removed(), rows.made(), rows.data_changes(), rows.acl_changes()) == (["/a"], [], [], [])
+
+
+def test_the_end_of_a_session_that_does_not_say_what_went_with_it():
+    rows = applied(
+        Change(0, "create", "/mine", b"", 0, (), 5),
+        Change(1, "create", "/other", b"", 0, (), 6),
+        Change(2, "setData", "/before", b"x", 1),
+        Change(3, "closeSession", "", owner=5),
+        Change(4, "create", "/before", b"", 0, (), 6),
+    )
+    assert rows.ended() == [5]
+    assert sorted(rows.removed()) == ["/before", "/mine", "/other"]
+    assert sorted(row.path for row in rows.made()) == ["/before", "/other"]

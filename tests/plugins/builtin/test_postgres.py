@@ -11,7 +11,7 @@ from tests.plugins.targets.harness import Hosted, Script
 from zabra.plugins.builtin.postgres import CursorMovedError, connection_string, first_nodes
 from zabra.plugins.filters import Filter
 from zabra.plugins.jsontext import acl_object
-from zabra.plugins.publisher import PublisherContext, Snap, SnapNode
+from zabra.plugins.publisher import Change, CommittedTxn, PublisherContext, Snap, SnapNode
 from zabra.plugins.registry import PublisherError, plan_publisher
 
 CONTEXT = PublisherContext("p", {}, 1)
@@ -57,6 +57,23 @@ def test_the_nodes_are_the_tree(postgres, place, tmp_path, begins):
     assert postgres.ask(f"SELECT name, zxid FROM {place}.publisher") == [("p", script.log[-1].header.zxid)]
     children = postgres.ask(f"SELECT path FROM {place}.nodes WHERE parent = '/zookeeper' ORDER BY path")
     assert children == [("/zookeeper/config",), ("/zookeeper/quota",)]
+
+
+def test_a_session_that_ends_without_saying_what_went_with_it(postgres, place):
+    def txn(zxid, *changes):
+        return CommittedTxn(zxid, 0, 5, 1, "multi", changes, b"")
+
+    async def main():
+        publisher = plan_publisher("p", postgres.options(place)).make()
+        await publisher.open(CONTEXT)
+        await publisher.inform(
+            [txn(E1 + n, Change(0, "create", f"/e{n}", b"", 0, (), 4 + n)) for n in (1, 2)]
+        )
+        await publisher.inform([txn(E1 + 3, Change(0, "closeSession", "", owner=5))])
+        await publisher.close()
+
+    asyncio.run(main())
+    assert [path for path in postgres.nodes(place) if path.startswith("/e")] == ["/e2"]
 
 
 def test_only_a_subtree(postgres, place, tmp_path):

@@ -15,6 +15,8 @@ WITHIN_S = 30
 SUPER = "super:secret"
 OPTIONS = {"feed.port": "0", "feed.address": "127.0.0.1", "DigestAuthenticationProvider.superDigest":
            generate_digest(SUPER)}  # fmt: skip
+
+
 def basic(text):
     return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
 
@@ -84,7 +86,8 @@ def paths_of(rows):
 
 
 async def poll(http, url, headers=None, **params):
-    async with asyncio.timeout(WITHIN_S), http.get(
-        url + "/feed", params={"format": "poll", **params}, headers=headers
-    ) as answer:
+    async with (
+        asyncio.timeout(WITHIN_S),
+        http.get(url + "/feed", params={"format": "poll", **params}, headers=headers) as answer,
+    ):
         return answer.status, await answer.json(), answer.headers

@@ -207,9 +207,7 @@ def test_snapshots_and_paths_that_may_not_be_read():
             await client.create("/tree/mine", b"", acl=MINE)
             await client.create("/tree/open", b"")
             for headers, count in ((None, 2), (basic("me:pw"), 3)):
-                rows = await read_rows(
-                    http, url, is_bookmark, headers, {"path": "/tree", "snapshot": "true"}
-                )
+                rows = await read_rows(http, url, is_bookmark, headers, {"path": "/tree", "snapshot": "true"})
                 assert rows[-2]["nodes"] == count
             # A node that may not be read cannot be asked for.
             await client.create("/private", b"", acl=MINE)
@@ -232,9 +230,7 @@ def test_the_address_is_the_peers():
             far = [ACL(codes.PERM_ALL, Id("ip", "10.0.0.0/8"))]
             await client.create("/local", b"", acl=local)
             await client.create("/far", b"", acl=far)
-            rows = await read_rows(
-                http, url, is_bookmark, {"X-Forwarded-For": "10.0.0.1"}, {"since": "0"}
-            )
+            rows = await read_rows(http, url, is_bookmark, {"X-Forwarded-For": "10.0.0.1"}, {"since": "0"})
             assert paths_of(rows) == ["/local"]
 
     asyncio.run(main())

@@ -34,12 +34,22 @@ class NodeRows:
     def __init__(self) -> None:
         # A row: made in the batch.  None: deleted in it.
         self._nodes: dict[str, NodeRow | _Patch | None] = {}
+        self._ended: list[int] = []
 
     def apply(self, txn: CommittedTxn) -> None:
         """The next txn."""
         for change in txn.changes:
             if change.path:
                 self._apply(change, txn.zxid)
+            elif change.op == "closeSession":
+                self._end(change.owner)
+
+    def _end(self, session_id: int) -> None:
+        """What is left of a session goes with it: not every server writes down what that was."""
+        self._ended.append(session_id)
+        for path, node in self._nodes.items():
+            if isinstance(node, NodeRow) and node.owner == session_id:
+                self._nodes[path] = None
 
     def _apply(self, change: Change, zxid: int) -> None:
         path = change.path
@@ -52,7 +62,8 @@ class NodeRows:
             return
         node = self._nodes.setdefault(path, _Patch())
         if node is None:
-            raise ValueError(f"0x{zxid:x} changes {path}, which was deleted")
+            # Its creation was not told, as it is where only some ops are wanted.
+            return
         if change.op == "setACL":
             node.acl = change.acl or ()
         elif isinstance(node, NodeRow):
@@ -63,6 +74,10 @@ class NodeRows:
     def removed(self) -> list[str]:
         """Paths of which a row from before the batch has to go, if there is one."""
         return [path for path, node in self._nodes.items() if not isinstance(node, _Patch)]
+
+    def ended(self) -> list[int]:
+        """Sessions of which no row from before the batch may stay."""
+        return self._ended
 
     def made(self) -> list[NodeRow]:
         """Rows that are new."""

@@ -59,6 +59,7 @@ CREATE TABLE {schema}.nodes (
     EXCLUDE USING hash (path WITH =)
 );
 CREATE INDEX nodes_parent ON {schema}.nodes USING hash (parent);
+CREATE INDEX nodes_owner ON {schema}.nodes (owner) WHERE owner IS NOT NULL;
 CREATE TABLE {schema}.changes (
     zxid bigint NOT NULL,
     index integer NOT NULL,
@@ -99,6 +100,7 @@ _NODE_TYPES: Final = ("text", "text", "bytea", "int4", "text", "int8", "int8", "
 _MOVE: Final = "UPDATE {schema}.publisher SET zxid = %s, moved_at = now() WHERE zxid = %s"
 _CLEAR: Final = "DELETE FROM {schema}.nodes"
 _REMOVE: Final = "DELETE FROM {schema}.nodes WHERE path = ANY(%s)"
+_END: Final = "DELETE FROM {schema}.nodes WHERE owner = ANY(%s)"
 _SET_DATA: Final = "UPDATE {schema}.nodes SET data = %b, version = %s, mzxid = %s WHERE path = %s"
 _SET_ACL: Final = "UPDATE {schema}.nodes SET acl = %s WHERE path = %s"
 _NOTE_SNAPSHOT: Final = "INSERT INTO {schema}.snapshots (zxid, since, nodes) VALUES (%s, %s, %s)"
@@ -207,6 +209,8 @@ class PostgresPublisher:
         removed = rows.removed()
         if removed:
             await connection.execute(self._sql(_REMOVE), [removed])
+        if rows.ended():
+            await connection.execute(self._sql(_END), [rows.ended()])
         made = rows.made()
         if made:
             await self._copy(connection, _NODES, _NODE_TYPES, map(_node_values, made))

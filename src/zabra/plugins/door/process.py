@@ -60,9 +60,7 @@ class Process:
             (lambda since: LogHistory(logs, data, since)) if settings.keeps_log else None,
             lambda: self.server.status.synced,
         )
-        hub = Hub(
-            feed, self.server, Snapshots(self.server.snapshot), settings, lambda: self.server.status
-        )
+        hub = Hub(feed, self.server, Snapshots(self.server.snapshot), settings, lambda: self.server.status)
         providers = Providers(
             default_providers(settings.digest_algorithm, settings.super_digest, settings.digest_enabled),
             settings.skip_acl,
