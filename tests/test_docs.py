@@ -1,11 +1,13 @@
 """Documentation: generated pages are current, links lead somewhere, decision records have their parts."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
 import docs
+from zabra.plugins.registry import BUILT_IN, available, camel
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -62,3 +64,30 @@ def test_readme_names_verbs_that_exist() -> None:
         r"`make ([a-z-]+)|^    make ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE
     ):
         assert "".join(verb) in verbs
+
+
+def publisher_options() -> list[tuple[str, str, str]]:
+    """(publisher, key, default as the page shows it) of every publisher that is built in."""
+    found = []
+    for kind, entry in sorted(available().items()):
+        if kind not in BUILT_IN:
+            continue
+        options = entry.load().Options
+        for field in dataclasses.fields(options):
+            default = "" if field.default is dataclasses.MISSING else field.default
+            found.append((kind, camel(field.name), str(default)))
+    return found
+
+
+def test_every_option_of_a_publisher_is_documented() -> None:
+    page = (ROOT / "docs" / "publishers.md").read_text("utf-8")
+    for kind, key, default in publisher_options():
+        section = re.search(rf"^## {kind}\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+        assert section, f"docs/publishers.md has no section {kind}"
+        row = re.search(rf"^\| `{key}` \| (.*?) ?\|", section[1], re.MULTILINE)
+        shown = row[1].strip("` ") if row else None
+        if row is None and f"`{key}` ({default.lower()})" in section[1]:
+            # Said in a sentence.
+            continue
+        assert shown is not None or f"`{key}`" in section[1], f"{kind}: {key} is not there"
+        assert shown is None or shown == default, f"{kind}: the default of {key} is {default!r}"
