@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -16,9 +17,12 @@ from zabra.client.aio import AsyncClient
 from zabra.config.load import load_config
 from zabra.plugins.attach import AttachedPublishers, open_door
 from zabra.runtime.assembly import RunningServer, start
+from zabra.runtime.joining import join
 from zabra.server.roles.proposing import Proposing
 from zabra.testing.doors import DoorNode, Doors, UnsyncedDisk
 from zabra.testing.ports import HOST, give_back, take_ports
+
+log = logging.getLogger("zabra")
 
 # Short ticks, so that sessions and failures end soon; limits long enough for a machine that is busy.
 FAST: Final[dict[str, str]] = {
@@ -33,7 +37,7 @@ FAST: Final[dict[str, str]] = {
     "preAllocSize": "64",
 }
 READY_WITHIN_S: Final = 30.0
-PORTS_EACH: Final = 3
+PORTS_EACH: Final = 4
 
 
 class Member:
@@ -43,7 +47,9 @@ class Member:
         self.sid = sid
         self.is_observer = is_observer
         self.folder = folder
-        self.client_port, self.quorum_port, self.election_port = ports
+        self.client_port, self.quorum_port, self.election_port, self.master_port = ports
+        # In nobody's configuration: it joins (``zabra.join``).
+        self.is_listed = True
         self.running: RunningServer | None = None
         self.publishers: AttachedPublishers | None = None
 
@@ -75,6 +81,8 @@ class AsyncEnsemble:
 
     ``options`` are keys of ``zoo.cfg``; ``force_sync`` has the disk obey fsync, which tests rarely need;
     ``folder`` is kept, where a temporary one is removed.  One participant alone is a standalone server.
+    ``relays`` has every server take observers (observerMasterPort); those there from the start stand under
+    the participants that follow.
 
         async with AsyncEnsemble(participants=3, observers=1) as ensemble:
             await ensemble.kill(ensemble.leader)
@@ -88,6 +96,7 @@ class AsyncEnsemble:
         options: Mapping[str, object] | None = None,
         force_sync: bool = False,
         folder: str | Path | None = None,
+        relays: bool = False,
     ) -> None:
         if participants < 1:
             raise ValueError("an ensemble has at least one participant")
@@ -95,6 +104,7 @@ class AsyncEnsemble:
         self._options = {key: str(value) for key, value in (options or {}).items()}
         self._force_sync = force_sync
         self._given_folder = folder
+        self._relays = relays
         self._folder = Path()
         self._doors = Doors()
         self._ports: list[int] = []
@@ -149,6 +159,7 @@ class AsyncEnsemble:
         self.members[sid] = member
         self._doors.places[member.quorum_port] = sid
         self._doors.places[member.election_port] = sid
+        self._doors.places[member.master_port] = sid
         return member
 
     def _write_config(self, member: Member, lines: list[str]) -> None:
@@ -163,13 +174,24 @@ class AsyncEnsemble:
             options["standaloneEnabled"] = "false"
         if member.is_observer:
             options["peerType"] = "observer"
+        if self._relays:
+            voters = [one.sid for one in self.members.values() if not one.is_observer]
+            options |= self._relay_options(member, voters if member.is_observer else [])
         options |= self._options
         text = "".join([f"{key}={value}\n" for key, value in options.items()])
         (member.folder / "zoo.cfg").write_text(text + "".join([line + "\n" for line in lines]))
 
+    def _relay_options(self, member: Member, under: Iterable[int]) -> dict[str, str]:
+        """That it takes observers, and whom it stands under itself."""
+        masters = [f"{HOST}:{self.members[sid].master_port}" for sid in under]
+        named = {"zabra.observerMasters": ",".join(masters)} if masters else {}
+        return {"observerMasterPort": str(member.master_port), **named}
+
     async def _launch(self, member: Member) -> None:
         config, _ = load_config(str(member.folder / "zoo.cfg"), read=read_file)
         plan = plan_of(config)
+        if config.join:
+            await join(plan, config.join, log.info)
         plan.make_node = functools.partial(DoorNode, member.sid, self._doors)
         if not self._force_sync:
             plan.make_disk = UnsyncedDisk
@@ -297,8 +319,29 @@ class AsyncEnsemble:
         """
         sid = max(self.members) + 1
         member = self._make(sid, observer)
-        lines = [one.line for one in self.members.values() if one.running is not None or one is member]
+        there = [one for one in self.members.values() if one.running is not None and one.is_listed]
+        lines = [one.line for one in there] + [member.line]
         self._write_config(member, lines)
+        await self._launch(member)
+        return sid
+
+    async def join(self, *under: int) -> int:
+        """Starts an observer that no configuration lists (``zabra.join``); returns its sid among ``members``.
+
+        It stands under the first of those named (in an ensemble with ``relays``) and relays itself, or under
+        the leader.
+        """
+        sid = max(self.members) + 1
+        voters = [one for one in self.members.values() if one.running is not None and not one.is_observer]
+        member = self._make(sid, True)
+        member.is_listed = False
+        options = {**FAST, "dataDir": str(member.folder / "data"), "forceSync": "no"}
+        options |= {"clientPort": str(member.client_port), "clientPortAddress": HOST}
+        options["zabra.join"] = ",".join([one.address for one in voters])
+        if under:
+            options |= self._relay_options(member, under)
+        options |= self._options
+        (member.folder / "zoo.cfg").write_text("".join([f"{key}={value}\n" for key, value in options.items()]))
         await self._launch(member)
         return sid
 

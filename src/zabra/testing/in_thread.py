@@ -57,9 +57,10 @@ class Ensemble:
         options: Mapping[str, object] | None = None,
         force_sync: bool = False,
         folder: str | Path | None = None,
+        relays: bool = False,
     ) -> None:
         self._core = AsyncEnsemble(
-            participants, observers, options=options, force_sync=force_sync, folder=folder
+            participants, observers, options=options, force_sync=force_sync, folder=folder, relays=relays
         )
         self._thread: LoopThread | None = None
 
@@ -156,6 +157,10 @@ class Ensemble:
     def add(self, observer: bool = False) -> int:
         """Starts one more server, without a vote until a reconfiguration gives it one; returns its sid."""
         return self._call(self._core.add(observer))
+
+    def join(self, *under: int) -> int:
+        """Starts an observer that no configuration lists, under one of those named; returns its sid."""
+        return self._call(self._core.join(*under))
 
     def partition(self, *groups: Iterable[int], silently: bool = False) -> None:
         """Cuts all links between servers of different groups."""
