@@ -1,6 +1,6 @@
 """Fifty observers join and leave an ensemble that is written to, half of them without a ``server.N`` line.
 
-All servers run in this process (``zabra.testing``); ``bench/crowd.py`` does it with processes, and takes times.
+All servers run in this process (``zabra.testing``); ``bench/crowd.py`` does it with processes and a clock.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import pytest
 from tests.reconfig.test_views import OPTIONS, Writer, check_written
 
+from zabra.server.session_claim import RANGE_BITS
 from zabra.testing import AsyncEnsemble
 
 # With so many servers on one thread, ticks of 200 ms would be missed.
@@ -87,8 +88,8 @@ async def check(ensemble: AsyncEnsemble, listed: list[int], joined: list[int]) -
         ids.append(client.session.session_id)
         await client.close()
     assert len(set(ids)) == len(ids)
-    tops = [one >> 56 & 0xFF for one in ids]
-    assert len(set(tops)) == len(tops), "two servers make the same session ids"
+    ranges = [one >> RANGE_BITS for one in ids]
+    assert len(set(ranges)) == len(ranges), "two servers make session ids of one range"
     syncers = [member.running.server.relay() for member in running if member.running is not None]
     assert sum(len(one.handlers) for one in syncers if one is not None) > 0
 

@@ -23,6 +23,7 @@ from zabra.proto.packets import (
     encode_packet,
 )
 from zabra.server.ready import PORT_QUORUM
+from zabra.server.session_claim import RANGE_BITS
 from zabra.sim.client import SimClient
 from zabra.sim.cluster import RELAYS_FOLLOWERS, RELAYS_NONE, RELAYS_TREE, RELAYS_UNLISTED, Shape
 from zabra.testing import AsyncEnsemble
@@ -279,9 +280,9 @@ def test_6_twenty_observers_join_without_configuration_and_no_session_id_is_used
     ensemble.until("all are back", lambda: set(scene.observers) <= set(ensemble.modes()))
     sessions += [int(ensemble.client(sid).session.session_id) for sid in scene.observers for _ in range(5)]
     assert len(set(sessions)) == len(sessions) == 200
-    # What begins alike was claimed by one observer only, and no member's ids begin so.
-    tops = [{one >> 56 & 0xFF for one in sessions[first : first + 5]} for first in range(0, 100, 5)]
-    for one, other in itertools.combinations(tops, 2):
+    # Of each range that was claimed, one observer only makes ids.
+    ranges = [{one >> RANGE_BITS for one in sessions[first : first + 5]} for first in range(0, 100, 5)]
+    for one, other in itertools.combinations(ranges, 2):
         assert not one & other
     for sid in (1, 2, 3):
         if sid in ensemble.modes():

@@ -89,10 +89,11 @@ class Writer:
 
 
 async def check_written(client: AsyncClient, writer: Writer) -> None:
-    """Everything that was answered is there."""
+    """Everything that was answered is there (the writer may go on meanwhile)."""
+    written = list(writer.written)
     await client.sync("/w")
     there = set(await client.get_children("/w"))
-    missing = [path for path in writer.written if path.removeprefix("/w/") not in there]
+    missing = [path for path in written if path.removeprefix("/w/") not in there]
     assert not missing
     assert writer.written
 

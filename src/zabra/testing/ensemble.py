@@ -341,7 +341,8 @@ class AsyncEnsemble:
         if under:
             options |= self._relay_options(member, under)
         options |= self._options
-        (member.folder / "zoo.cfg").write_text("".join([f"{key}={value}\n" for key, value in options.items()]))
+        text = "".join([f"{key}={value}\n" for key, value in options.items()])
+        (member.folder / "zoo.cfg").write_text(text)
         await self._launch(member)
         return sid
 
