@@ -1,6 +1,6 @@
 """How soon an ensemble of three participants and an observer is ready: inside a test, and as processes.
 
-``python -m bench.ready`` starts and stops each so many times and prints medians.  Ready is when all four serve.
+``python -m bench.ready`` starts and stops each many times and prints medians; ready is when all four serve.
 Ours is ``zabra.testing.Ensemble`` in one process, and as four processes; Apache's are four JVMs.
 """
 
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.interop.members import APACHE_39, ZABRA, Mixed
+
 from zabra.testing import Ensemble
 
 
