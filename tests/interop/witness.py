@@ -22,7 +22,8 @@ from zabra.runtime.os_disk import OsDisk
 from zabra.sim.checkers import HistoryChecker, Judgement, Violation
 from zabra.sim.histories import History
 from zabra.sim.watch_checker import WatchChecker
-from zabra.storage.log_reader import LogFileReader, follows, list_logs
+from zabra.storage.log_reader import LogFileReader, list_logs
+from zabra.storage.txnlog_format import follows
 from zabra.storage.names import VERSION_FOLDER
 
 Run = list[tuple[int, bytes]]

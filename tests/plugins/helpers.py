@@ -7,7 +7,7 @@ from zabra.plugins.publisher import CommittedTxn, PublisherContext, Snap
 from zabra.proto import codes
 from zabra.proto.records import ACL, CreateTxn, Id, TxnHeader
 from zabra.proto.txn import TxnEntry, decode_txn, encode_txn
-from zabra.storage.log_reader import follows
+from zabra.storage.txnlog_format import follows
 
 OPEN = [ACL(codes.PERM_ALL, Id("world", "anyone"))]
 E1 = 1 << 32

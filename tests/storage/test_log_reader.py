@@ -6,7 +6,7 @@ from tests.storage.folders import FOLDER, fill, new_log, simple_txn, zxids
 from zabra.sim.disk import SimDisk
 from zabra.storage import txnlog_format as fmt
 from zabra.storage.errors import LogGapError, RottenLogError
-from zabra.storage.log_reader import LogFileReader, follows, list_logs, logs_holding
+from zabra.storage.log_reader import LogFileReader, list_logs, logs_holding
 
 
 def test_reading_starts_with_the_last_file_that_may_hold_the_zxid() -> None:
@@ -131,7 +131,7 @@ def test_a_file_that_was_removed_leaves_a_gap() -> None:
     ],
 )
 def test_what_may_follow_what(before: int, after: int, answer: bool) -> None:
-    assert follows(after, before) == answer
+    assert fmt.follows(after, before) == answer
 
 
 def test_files_that_may_hold_a_zxid() -> None:

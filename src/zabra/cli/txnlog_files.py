@@ -33,7 +33,7 @@ from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.runtime.os_disk import OsDisk
 from zabra.storage import txnlog_format as fmt
 from zabra.storage.errors import RottenLogError
-from zabra.storage.log_reader import LogFileReader, follows, list_logs
+from zabra.storage.log_reader import LogFileReader, list_logs
 from zabra.tree.datatree import decode_part
 
 # Fields of each record, in the order and by the names of upstream's IDL.
@@ -268,7 +268,7 @@ def _verify_file(disk: OsDisk, name: str, previous: int) -> tuple[list[str], int
     while reader.tail is None:
         for entry in reader.next_slice():
             first = entry.zxid if first < 0 else first
-            if previous >= 0 and entry.zxid > previous and not follows(entry.zxid, previous):
+            if previous >= 0 and entry.zxid > previous and not fmt.follows(entry.zxid, previous):
                 gap = f"txns between 0x{previous:x} and 0x{entry.zxid:x} are missing"
                 problems.append(f"byte {entry.offset}: {gap}")
             previous = max(previous, entry.zxid)

@@ -12,7 +12,7 @@ from zabra.plugins.feed import Compacted
 from zabra.storage import txnlog_format as fmt
 from zabra.storage.disk import Disk
 from zabra.storage.errors import RottenLogError
-from zabra.storage.log_reader import LogEntry, LogFile, LogFileReader, follows, list_logs, logs_holding
+from zabra.storage.log_reader import LogEntry, LogFile, LogFileReader, list_logs, logs_holding
 from zabra.storage.names import VERSION_FOLDER, split_snapshot_name
 
 # Files that vanish while they are looked at (a purge), before it is believed that something is wrong.
@@ -73,7 +73,7 @@ class LogHistory:
         """Raises Compacted where something may be missing before ``entry``."""
         follows_on = entry.zxid == self.after + 1
         if not follows_on:
-            follows_on = follows(entry.zxid, self.after) and (self._proved or self._has_snapshot())
+            follows_on = fmt.follows(entry.zxid, self.after) and (self._proved or self._has_snapshot())
         if not follows_on:
             raise Compacted(self.after, self.oldest())
         self._proved = True

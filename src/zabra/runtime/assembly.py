@@ -13,6 +13,7 @@ from zabra.auth.registry import Providers, default_providers
 from zabra.config.ensemble import EnsembleConfig
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.runtime.clock import monotonic_ms, wall_ms
+from zabra.runtime.kernel_sync import open_kernel_sync
 from zabra.runtime.node import Informed, Node, WordAnswer
 from zabra.runtime.oracle import OracleWatch
 from zabra.runtime.os_disk import OsDisk
@@ -228,6 +229,7 @@ async def start(
         lambda first, last, size: read_log(store, first, last, size),
         lambda: recover_store(plan, store, logs, None),
         informed,
+        open_kernel_sync(),
     )
     node.log_sync_times = logs.log_sync_times
     node.sockets = plan.sockets

@@ -12,7 +12,9 @@ from collections.abc import Callable, Coroutine
 from zabra.proto.request import FIRST_CONNECTION_ID
 from zabra.proto.txn import TxnEntry
 from zabra.runtime.clock import monotonic_ms, wall_ms
-from zabra.runtime.command_thread import CommandThread, FlushPace
+from zabra.runtime.command_thread import CommandThread
+from zabra.runtime.kernel_sync import KernelSync
+from zabra.runtime.log_writer import LogWriter
 from zabra.runtime.ports import Port
 from zabra.runtime.sockets import SocketOptions
 from zabra.server.disk_worker import DiskWorker
@@ -52,6 +54,7 @@ class Node:
         read_log: LogReader,
         reload: Reload,
         informed: Informed | None = None,
+        kernel_sync: KernelSync | None = None,
     ) -> None:
         self.server = server
         self.loop = asyncio.get_running_loop()
@@ -71,7 +74,7 @@ class Node:
         self._turn_began = 0
         # Nothing that happens any more is this server's business.
         self.ended = False
-        # How long fsyncs of the log took (``OsDisk.log_sync_times``); filled by another thread.
+        # How long fsyncs of the log took (``OsDisk.log_sync_times``); also filled by another thread.
         self.log_sync_times: deque[float] = deque()
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = 0
@@ -80,8 +83,14 @@ class Node:
         # How often opening the election port is tried; 0: until it succeeds.
         self.election_bind_attempts = 3
         self.bind_retry_s = BIND_RETRY_S
-        self.log_thread = CommandThread(
-            "zabra-log", log_worker, self.loop, self.disk_done, self.disk_failed, FlushPace(server.settings)
+        self.log_writer = LogWriter(
+            log_worker,
+            self.loop,
+            self.disk_done,
+            self.disk_failed,
+            server.settings,
+            kernel_sync,
+            lambda took_ms: self.log_sync_times.append(took_ms),
         )
         self.snapshot_thread = CommandThread(
             "zabra-snapshot", snapshot_worker, self.loop, self.snapshot_done, self.snapshot_failed
@@ -112,7 +121,7 @@ class Node:
     def _carry_out(self, ready: Ready) -> None:
         ports = self.ports
         if ready.disk:
-            self.log_thread.submit(ready.disk)
+            self.log_writer.submit(ready.disk)
         for conn_id, data in ready.sends:
             port = ports.get(conn_id)
             if port is not None and port.transport is not None:
@@ -384,14 +393,14 @@ class Node:
         if self._in_turn:
             self._finish_turn()
         self.end()
-        await self.loop.run_in_executor(None, self.log_thread.stop)
+        await self.loop.run_in_executor(None, self.log_writer.stop)
         await self.loop.run_in_executor(None, self.snapshot_thread.stop)
 
     async def kill(self) -> None:
         """Ends as a process does that is killed: what is not on its way to the disk never gets there."""
         await self._shut_all()
         self.end()
-        await self.loop.run_in_executor(None, self.log_thread.abandon)
+        await self.loop.run_in_executor(None, self.log_writer.abandon)
         await self.loop.run_in_executor(None, self.snapshot_thread.abandon)
 
     async def _shut_all(self) -> None:
@@ -403,6 +412,7 @@ class Node:
     def end(self) -> None:
         """No more turns; doors and connections are closed."""
         self.ended = True
+        self.log_writer.detach()
         for listener in self.listeners:
             listener.close()
         for listeners in self.peer_listeners.values():

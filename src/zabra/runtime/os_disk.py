@@ -52,6 +52,10 @@ class OsDiskFile:
         if self._sync_times is not None:
             self._sync_times.append((time.perf_counter() - start) * 1000)
 
+    def fileno(self) -> int:
+        """The file's descriptor, for who syncs it by other means."""
+        return self._fd
+
     def tell(self) -> int:
         """The position the next write goes to."""
         return self._position

@@ -31,11 +31,12 @@ from zabra.server.ready import (
     DiskCommand,
 )
 from zabra.server.reconfig import edit_static_config
-from zabra.storage.disk import Disk
+from zabra.storage.disk import Disk, DiskFile
 from zabra.storage.epochs import Epochs, write_atomically
 from zabra.storage.errors import StorageError
 from zabra.storage.names import join
 from zabra.storage.snapshots import SnapshotWriter
+from zabra.storage.txnlog_format import ENTRY_OVERHEAD_BYTES
 from zabra.storage.txnsnaplog import FileTxnSnapLog
 
 NO_TOKEN: Final = -1
@@ -103,19 +104,53 @@ class DiskWorker:
             raise DiskFailure(token, done, f"{type(error).__name__}: {error}") from error
         return last
 
+    def file_for(self, commands: list[DiskCommand]) -> DiskFile | None:
+        """The log file that ``commands`` only have to be written to, appends with room in it; else None.
+
+        A driver that gets a file may call ``write`` in place of ``run``, sync the file by means of its own, and
+        then call ``synced`` or ``sync_failed``.
+        """
+        size: i64 = 0
+        for command in commands:
+            if command.kind != DISK_APPEND:
+                return None
+            for entry in command.entries:
+                size += len(entry.raw) + ENTRY_OVERHEAD_BYTES
+        return self._store.log.file_with_room(size)
+
+    def write(self, commands: list[DiskCommand]) -> bool:
+        """Writes appends, not to be durable before they are synced; False if that is not wanted.
+
+        Raises DiskFailure.
+        """
+        try:
+            for command in commands:
+                self._gather(command)
+            return self._store.log.write()
+        except (OSError, StorageError, ValueError) as error:
+            token = commands[len(commands) - 1].token
+            raise DiskFailure(token, NO_TOKEN, f"{type(error).__name__}: {error}") from error
+
+    def synced(self) -> None:
+        """What was written is durable."""
+        self.fsyncs += 1
+        self.appended += self._unsynced
+        self._unsynced = 0
+
+    def sync_failed(self, message: str) -> None:
+        """What was written may never be durable."""
+        self._store.log.sync_failed(message)
+
     def _gather(self, command: DiskCommand) -> None:
         assert self._writes_log, "an append on the snapshot queue"
-        for entry in command.entries:
-            self._store.append(entry.header.zxid, entry.raw)
-            self._unsynced += 1
+        self._store.append_all([entry.raw for entry in command.entries])
+        self._unsynced += len(command.entries)
 
     def _flush(self) -> None:
         """One write and one fsync for all appends gathered."""
         if self._unsynced > 0:
             self._store.sync()
-            self.fsyncs += 1
-            self.appended += self._unsynced
-            self._unsynced = 0
+            self.synced()
 
     def _carry_out(self, command: DiskCommand) -> None:
         kind = command.kind

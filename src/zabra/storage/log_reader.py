@@ -17,14 +17,6 @@ from zabra.storage.names import join, log_zxid
 _READ_BYTES: Final = 1024 * 1024
 # A torn write larger than this is not believable (a batch of the writer is at most 16 MiB and one txn more).
 _MAX_TORN_BYTES: Final = 64 * 1024 * 1024
-_COUNTER_MASK: Final = 0xFFFFFFFF
-
-
-def follows(zxid: int, before: int) -> bool:
-    """Whether ``zxid`` may be the very next txn after ``before``."""
-    if zxid >> 32 == before >> 32:
-        return zxid == before + 1
-    return zxid > before and zxid & _COUNTER_MASK == 1
 
 
 class LogFile:
@@ -209,7 +201,7 @@ class LogReader:
             if zxid <= self.last_zxid:
                 self.duplicates += 1
                 continue
-            if not self._anything_goes and not follows(zxid, self.last_zxid):
+            if not self._anything_goes and not fmt.follows(zxid, self.last_zxid):
                 if self._torn is not None:
                     raise self._torn
                 raise LogGapError(self.last_zxid, zxid, f"{reader.path}, byte {entry.offset}")

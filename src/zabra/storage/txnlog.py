@@ -19,7 +19,7 @@ from typing import Final
 from zabra.storage import txnlog_format as fmt
 from zabra.storage.disk import Disk, DiskFile
 from zabra.storage.errors import LogBrokenError, LogGapError, RottenLogError, TruncateError
-from zabra.storage.log_reader import LogFile, LogFileReader, LogReader, follows, list_logs, logs_holding
+from zabra.storage.log_reader import LogFile, LogFileReader, LogReader, list_logs, logs_holding
 from zabra.storage.names import NEW_LOG, join, log_name
 
 _REWRITE_BYTES: Final = 1024 * 1024
@@ -158,7 +158,7 @@ class FileTxnLog:
         self._check_usable()
         if fmt.txn_zxid(raw) != zxid:
             raise ValueError(f"the txn appended as 0x{zxid:x} says it is 0x{fmt.txn_zxid(raw):x}")
-        if self.last_zxid >= 0 and not follows(zxid, self.last_zxid):
+        if self.last_zxid >= 0 and not fmt.follows(zxid, self.last_zxid):
             raise LogGapError(self.last_zxid, zxid, f"append to {self._file_path or self.folder}")
         if not self._batch:
             self._batch_zxid = zxid
@@ -167,6 +167,43 @@ class FileTxnLog:
         self.last_zxid = zxid
         if self._batch_bytes >= _MAX_BATCH_BYTES:
             self.sync()
+
+    def append_all(self, txns: list[bytes]) -> None:
+        """As ``append``, for txns that say their zxids themselves."""
+        self._check_usable()
+        if not txns:
+            return
+        gap = fmt.first_gap(txns, self.last_zxid)
+        if gap >= 0:
+            before = fmt.txn_zxid(txns[gap - 1]) if gap > 0 else self.last_zxid
+            where = f"append to {self._file_path or self.folder}"
+            raise LogGapError(before, fmt.txn_zxid(txns[gap]), where)
+        if not self._batch:
+            self._batch_zxid = fmt.txn_zxid(txns[0])
+        self._batch += txns
+        self._batch_bytes += sum(map(len, txns))
+        self.last_zxid = fmt.txn_zxid(txns[-1])
+        if self._batch_bytes >= _MAX_BATCH_BYTES:
+            self.sync()
+
+    def file_with_room(self, size: int) -> DiskFile | None:
+        """The file being written, if ``size`` more bytes of entries need neither another nor a larger one."""
+        file = self._file
+        if file is None or self._broken or self._batch or 0 < self._size_limit_bytes < self._position + size:
+            return None
+        if self._preallocate_bytes > 0 and self._position + size + _GROW_MARGIN_BYTES >= self._file_size:
+            return None
+        return file
+
+    def write(self) -> bool:
+        """Writes what was appended and leaves its sync to the caller; False where none is wanted."""
+        self._check_usable()
+        self._write_batch()
+        return self._force_sync
+
+    def sync_failed(self, message: str) -> None:
+        """The sync that the caller took upon itself failed, which is final."""
+        self._broken = f"fsync of {self._file_path} failed: {message}"
 
     def _write_batch(self) -> None:
         if not self._batch:

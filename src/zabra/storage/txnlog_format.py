@@ -44,6 +44,7 @@ MAX_TXN_BYTES: Final = 0x10000000
 SECTOR_BYTES: Final = 512
 # The zxid's place in a TxnHeader: after the session id (8) and the cxid (4).
 _ZXID_OFFSET: Final = 12
+_COUNTER_MASK: Final = 0xFFFFFFFF
 _ZERO_PAGE: Final = bytes(4096)
 
 # How a scan stopped.
@@ -92,6 +93,24 @@ def encode_entries(txns: list[bytes]) -> bytes:
         w.write_buffer(raw)
         w.write_byte(END_BYTE)
     return w.getvalue()
+
+
+def first_gap(txns: list[bytes], last_zxid: i64) -> i64:
+    """The index of the first txn that does not follow the one before it; -1 if each does (see ``follows``)."""
+    last = last_zxid
+    for i in range(len(txns)):
+        zxid = txn_zxid(txns[i])
+        if last >= 0 and not follows(zxid, last):
+            return i
+        last = zxid
+    return -1
+
+
+def follows(zxid: i64, before: i64) -> bool:
+    """Whether ``zxid`` may be the very next txn after ``before``."""
+    if zxid >> 32 == before >> 32:
+        return zxid == before + 1
+    return zxid > before and zxid & _COUNTER_MASK == 1
 
 
 def txn_zxid(raw: bytes) -> i64:
