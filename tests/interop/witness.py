@@ -23,8 +23,8 @@ from zabra.sim.checkers import HistoryChecker, Judgement, Violation
 from zabra.sim.histories import History
 from zabra.sim.watch_checker import WatchChecker
 from zabra.storage.log_reader import LogFileReader, list_logs
-from zabra.storage.txnlog_format import follows
 from zabra.storage.names import VERSION_FOLDER
+from zabra.storage.txnlog_format import follows
 
 Run = list[tuple[int, bytes]]
 

@@ -17,7 +17,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 # jute.maxbuffer and its extrasize (both 0xfffff bytes by default) together bound one string or buffer.
 DEFAULT_MAX_BUFFER: Final = 0xFFFFF
@@ -32,6 +32,7 @@ class EndOfData(JuteError):
     """The bytes end before the value does."""
 
 
+@mypyc_attr(acyclic=True)
 class Reader:
     """A cursor over ``buf[pos:end]``; ``limit`` bounds the length (bytes) of one string or buffer."""
 
@@ -166,6 +167,7 @@ def hex64(value: int) -> str:
     return f"0x{value & 0xFFFFFFFFFFFFFFFF:x}"
 
 
+@mypyc_attr(acyclic=True)
 class Writer:
     """Collects the encoding of one message."""
 

@@ -5,16 +5,17 @@ none of them is applied yet.  A record is dropped when the txn that made it is a
 ``ZooKeeperServer.outstandingChanges`` and ``ChangeRecord``.
 """
 
-from collections import deque
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
+from zabra.fifo import Fifo
 from zabra.proto.records import ACL, StatPersisted
 from zabra.tree.datatree import DataTree
 from zabra.tree.digest import node_digest
-from zabra.tree.node import DataNode
+from zabra.tree.node import DIGEST_UNKNOWN, DataNode
 
 
+@mypyc_attr(acyclic=True)
 class ChangeRecord:
     """A node as the txn ``zxid`` leaves it; ``exists`` is False where that txn deletes it."""
 
@@ -121,6 +122,7 @@ def copy_record(old: ChangeRecord, zxid: i64) -> ChangeRecord:
     return record
 
 
+@mypyc_attr(acyclic=True)
 class Undo:
     """What one change replaced: the record that stood for the path before (None: the tree's own node)."""
 
@@ -138,7 +140,7 @@ class OutstandingChanges:
 
     def __init__(self) -> None:
         self._records: dict[str, ChangeRecord] = {}
-        self._queue: deque[ChangeRecord] = deque()
+        self._queue: Fifo[ChangeRecord] = Fifo()
         self._journal: list[Undo] | None = None
 
     def __len__(self) -> int:
@@ -170,7 +172,7 @@ class OutstandingChanges:
         self._journal = None
         while journal:
             undo = journal.pop()
-            self._queue.pop()
+            self._queue.drop_last()
             if undo.before is None:
                 del self._records[undo.path]
             else:
@@ -180,8 +182,8 @@ class OutstandingChanges:
         """Drops the records of every txn up to ``zxid``, the tree has them now; returns how many."""
         queue = self._queue
         count: i64 = 0
-        while queue and queue[0].zxid <= zxid:
-            record = queue.popleft()
+        while not queue.is_empty() and queue.first().zxid <= zxid:
+            record = queue.take()
             count += 1
             if self._records.get(record.path) is record:
                 del self._records[record.path]
@@ -195,7 +197,7 @@ class OutstandingChanges:
 
     def in_order(self) -> list[ChangeRecord]:
         """All records, oldest first."""
-        return list(self._queue)
+        return self._queue.items()
 
 
 def find_record(
@@ -209,5 +211,6 @@ def find_record(
     if node is None:
         return None
     record = record_of_node(path, node, tree.acl_of(node), zxid)
-    record.digest = record.compute_digest()
+    known = node.digest
+    record.digest = record.compute_digest() if known == DIGEST_UNKNOWN else known
     return record

@@ -20,7 +20,6 @@ from zabra.proto.errors import KeeperError
 from zabra.proto.records import ACL, ErrorTxn, Id, TxnDigest, TxnHeader
 from zabra.proto.request import OWNER_LOCAL, Request
 from zabra.proto.txn import DIGEST_VERSION, TxnEntry, TxnRecord, encode_txn
-from zabra.sessions.session_id import signed64
 from zabra.sessions.tracker import SessionTracker
 from zabra.tree.datatree import DataTree
 from zabra.tree.paths import top_namespace
@@ -156,7 +155,8 @@ class Prep:
             before: i64 = 0 if is_new else record.digest
             after: i64 = record.compute_digest() if record.exists else 0
             record.digest = after
-            self.digest = signed64(self.digest - before + after)
+            # Never beyond a signed word: see ``tree.digest``.
+            self.digest += after - before
         self.outstanding.put(record)
         if self.metrics is not None:
             self.metrics.outstanding_changes_queued.value += 1

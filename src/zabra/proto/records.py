@@ -2,11 +2,12 @@
 
 # ruff: noqa: E501, D102, D103, D107, A003, PLR0913, PLR0911
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from zabra.jute.primitives import Reader, Writer
 
 
+@mypyc_attr(acyclic=True)
 class Id:
     """IDL class ``Id``."""
 
@@ -34,6 +35,7 @@ class Id:
         return f"Id(scheme={self.scheme!r}, id={self.id!r})"
 
 
+@mypyc_attr(acyclic=True)
 class ACL:
     """IDL class ``ACL``."""
 
@@ -61,6 +63,7 @@ class ACL:
         return f"ACL(perms={self.perms!r}, id={self.id!r})"
 
 
+@mypyc_attr(acyclic=True)
 class Stat:
     """IDL class ``Stat``."""
 
@@ -106,6 +109,7 @@ class Stat:
         return f"Stat(czxid={self.czxid!r}, mzxid={self.mzxid!r}, ctime={self.ctime!r}, mtime={self.mtime!r}, version={self.version!r}, cversion={self.cversion!r}, aversion={self.aversion!r}, ephemeral_owner={self.ephemeral_owner!r}, data_length={self.data_length!r}, num_children={self.num_children!r}, pzxid={self.pzxid!r})"
 
 
+@mypyc_attr(acyclic=True)
 class StatPersisted:
     """IDL class ``StatPersisted``."""
 
@@ -147,6 +151,7 @@ class StatPersisted:
         return f"StatPersisted(czxid={self.czxid!r}, mzxid={self.mzxid!r}, ctime={self.ctime!r}, mtime={self.mtime!r}, version={self.version!r}, cversion={self.cversion!r}, aversion={self.aversion!r}, ephemeral_owner={self.ephemeral_owner!r}, pzxid={self.pzxid!r})"
 
 
+@mypyc_attr(acyclic=True)
 class ClientInfo:
     """IDL class ``ClientInfo``."""
 
@@ -174,6 +179,7 @@ class ClientInfo:
         return f"ClientInfo(auth_scheme={self.auth_scheme!r}, user={self.user!r})"
 
 
+@mypyc_attr(acyclic=True)
 class ConnectRequest:
     """IDL class ``ConnectRequest``."""
 
@@ -209,6 +215,7 @@ class ConnectRequest:
         return f"ConnectRequest(protocol_version={self.protocol_version!r}, last_zxid_seen={self.last_zxid_seen!r}, time_out={self.time_out!r}, session_id={self.session_id!r}, passwd={self.passwd!r}, read_only={self.read_only!r})"
 
 
+@mypyc_attr(acyclic=True)
 class ConnectResponse:
     """IDL class ``ConnectResponse``."""
 
@@ -242,6 +249,7 @@ class ConnectResponse:
         return f"ConnectResponse(protocol_version={self.protocol_version!r}, time_out={self.time_out!r}, session_id={self.session_id!r}, passwd={self.passwd!r}, read_only={self.read_only!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SetWatches:
     """IDL class ``SetWatches``."""
 
@@ -273,6 +281,7 @@ class SetWatches:
         return f"SetWatches(relative_zxid={self.relative_zxid!r}, data_watches={self.data_watches!r}, exist_watches={self.exist_watches!r}, child_watches={self.child_watches!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SetWatches2:
     """IDL class ``SetWatches2``."""
 
@@ -308,6 +317,7 @@ class SetWatches2:
         return f"SetWatches2(relative_zxid={self.relative_zxid!r}, data_watches={self.data_watches!r}, exist_watches={self.exist_watches!r}, child_watches={self.child_watches!r}, persistent_watches={self.persistent_watches!r}, persistent_recursive_watches={self.persistent_recursive_watches!r})"
 
 
+@mypyc_attr(acyclic=True)
 class RequestHeader:
     """IDL class ``RequestHeader``."""
 
@@ -335,6 +345,7 @@ class RequestHeader:
         return f"RequestHeader(xid={self.xid!r}, type={self.type!r})"
 
 
+@mypyc_attr(acyclic=True)
 class MultiHeader:
     """IDL class ``MultiHeader``."""
 
@@ -364,6 +375,7 @@ class MultiHeader:
         return f"MultiHeader(type={self.type!r}, done={self.done!r}, err={self.err!r})"
 
 
+@mypyc_attr(acyclic=True)
 class AuthPacket:
     """IDL class ``AuthPacket``."""
 
@@ -393,6 +405,7 @@ class AuthPacket:
         return f"AuthPacket(type={self.type!r}, scheme={self.scheme!r}, auth={self.auth!r})"
 
 
+@mypyc_attr(acyclic=True)
 class ReplyHeader:
     """IDL class ``ReplyHeader``."""
 
@@ -422,6 +435,7 @@ class ReplyHeader:
         return f"ReplyHeader(xid={self.xid!r}, zxid={self.zxid!r}, err={self.err!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetDataRequest:
     """IDL class ``GetDataRequest``."""
 
@@ -449,6 +463,7 @@ class GetDataRequest:
         return f"GetDataRequest(path={self.path!r}, watch={self.watch!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SetDataRequest:
     """IDL class ``SetDataRequest``."""
 
@@ -478,6 +493,7 @@ class SetDataRequest:
         return f"SetDataRequest(path={self.path!r}, data={self.data!r}, version={self.version!r})"
 
 
+@mypyc_attr(acyclic=True)
 class ReconfigRequest:
     """IDL class ``ReconfigRequest``."""
 
@@ -509,6 +525,7 @@ class ReconfigRequest:
         return f"ReconfigRequest(joining_servers={self.joining_servers!r}, leaving_servers={self.leaving_servers!r}, new_members={self.new_members!r}, cur_config_id={self.cur_config_id!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SetDataResponse:
     """IDL class ``SetDataResponse``."""
 
@@ -534,6 +551,7 @@ class SetDataResponse:
         return f"SetDataResponse(stat={self.stat!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetSASLRequest:
     """IDL class ``GetSASLRequest``."""
 
@@ -559,6 +577,7 @@ class GetSASLRequest:
         return f"GetSASLRequest(token={self.token!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SetSASLRequest:
     """IDL class ``SetSASLRequest``."""
 
@@ -584,6 +603,7 @@ class SetSASLRequest:
         return f"SetSASLRequest(token={self.token!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SetSASLResponse:
     """IDL class ``SetSASLResponse``."""
 
@@ -609,6 +629,7 @@ class SetSASLResponse:
         return f"SetSASLResponse(token={self.token!r})"
 
 
+@mypyc_attr(acyclic=True)
 class CreateRequest:
     """IDL class ``CreateRequest``."""
 
@@ -640,6 +661,7 @@ class CreateRequest:
         return f"CreateRequest(path={self.path!r}, data={self.data!r}, acl={self.acl!r}, flags={self.flags!r})"
 
 
+@mypyc_attr(acyclic=True)
 class CreateTTLRequest:
     """IDL class ``CreateTTLRequest``."""
 
@@ -673,6 +695,7 @@ class CreateTTLRequest:
         return f"CreateTTLRequest(path={self.path!r}, data={self.data!r}, acl={self.acl!r}, flags={self.flags!r}, ttl={self.ttl!r})"
 
 
+@mypyc_attr(acyclic=True)
 class DeleteRequest:
     """IDL class ``DeleteRequest``."""
 
@@ -700,6 +723,7 @@ class DeleteRequest:
         return f"DeleteRequest(path={self.path!r}, version={self.version!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetChildrenRequest:
     """IDL class ``GetChildrenRequest``."""
 
@@ -727,6 +751,7 @@ class GetChildrenRequest:
         return f"GetChildrenRequest(path={self.path!r}, watch={self.watch!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetAllChildrenNumberRequest:
     """IDL class ``GetAllChildrenNumberRequest``."""
 
@@ -752,6 +777,7 @@ class GetAllChildrenNumberRequest:
         return f"GetAllChildrenNumberRequest(path={self.path!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetChildren2Request:
     """IDL class ``GetChildren2Request``."""
 
@@ -779,6 +805,7 @@ class GetChildren2Request:
         return f"GetChildren2Request(path={self.path!r}, watch={self.watch!r})"
 
 
+@mypyc_attr(acyclic=True)
 class CheckVersionRequest:
     """IDL class ``CheckVersionRequest``."""
 
@@ -806,6 +833,7 @@ class CheckVersionRequest:
         return f"CheckVersionRequest(path={self.path!r}, version={self.version!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetMaxChildrenRequest:
     """IDL class ``GetMaxChildrenRequest``."""
 
@@ -831,6 +859,7 @@ class GetMaxChildrenRequest:
         return f"GetMaxChildrenRequest(path={self.path!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetMaxChildrenResponse:
     """IDL class ``GetMaxChildrenResponse``."""
 
@@ -856,6 +885,7 @@ class GetMaxChildrenResponse:
         return f"GetMaxChildrenResponse(max={self.max!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SetMaxChildrenRequest:
     """IDL class ``SetMaxChildrenRequest``."""
 
@@ -883,6 +913,7 @@ class SetMaxChildrenRequest:
         return f"SetMaxChildrenRequest(path={self.path!r}, max={self.max!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SyncRequest:
     """IDL class ``SyncRequest``."""
 
@@ -908,6 +939,7 @@ class SyncRequest:
         return f"SyncRequest(path={self.path!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SyncResponse:
     """IDL class ``SyncResponse``."""
 
@@ -933,6 +965,7 @@ class SyncResponse:
         return f"SyncResponse(path={self.path!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetACLRequest:
     """IDL class ``GetACLRequest``."""
 
@@ -958,6 +991,7 @@ class GetACLRequest:
         return f"GetACLRequest(path={self.path!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SetACLRequest:
     """IDL class ``SetACLRequest``."""
 
@@ -987,6 +1021,7 @@ class SetACLRequest:
         return f"SetACLRequest(path={self.path!r}, acl={self.acl!r}, version={self.version!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SetACLResponse:
     """IDL class ``SetACLResponse``."""
 
@@ -1012,6 +1047,7 @@ class SetACLResponse:
         return f"SetACLResponse(stat={self.stat!r})"
 
 
+@mypyc_attr(acyclic=True)
 class AddWatchRequest:
     """IDL class ``AddWatchRequest``."""
 
@@ -1039,6 +1075,7 @@ class AddWatchRequest:
         return f"AddWatchRequest(path={self.path!r}, mode={self.mode!r})"
 
 
+@mypyc_attr(acyclic=True)
 class WatcherEvent:
     """IDL class ``WatcherEvent``."""
 
@@ -1068,6 +1105,7 @@ class WatcherEvent:
         return f"WatcherEvent(type={self.type!r}, state={self.state!r}, path={self.path!r})"
 
 
+@mypyc_attr(acyclic=True)
 class ErrorResponse:
     """IDL class ``ErrorResponse``."""
 
@@ -1093,6 +1131,7 @@ class ErrorResponse:
         return f"ErrorResponse(err={self.err!r})"
 
 
+@mypyc_attr(acyclic=True)
 class CreateResponse:
     """IDL class ``CreateResponse``."""
 
@@ -1118,6 +1157,7 @@ class CreateResponse:
         return f"CreateResponse(path={self.path!r})"
 
 
+@mypyc_attr(acyclic=True)
 class Create2Response:
     """IDL class ``Create2Response``."""
 
@@ -1145,6 +1185,7 @@ class Create2Response:
         return f"Create2Response(path={self.path!r}, stat={self.stat!r})"
 
 
+@mypyc_attr(acyclic=True)
 class ExistsRequest:
     """IDL class ``ExistsRequest``."""
 
@@ -1172,6 +1213,7 @@ class ExistsRequest:
         return f"ExistsRequest(path={self.path!r}, watch={self.watch!r})"
 
 
+@mypyc_attr(acyclic=True)
 class ExistsResponse:
     """IDL class ``ExistsResponse``."""
 
@@ -1197,6 +1239,7 @@ class ExistsResponse:
         return f"ExistsResponse(stat={self.stat!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetDataResponse:
     """IDL class ``GetDataResponse``."""
 
@@ -1224,6 +1267,7 @@ class GetDataResponse:
         return f"GetDataResponse(data={self.data!r}, stat={self.stat!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetChildrenResponse:
     """IDL class ``GetChildrenResponse``."""
 
@@ -1249,6 +1293,7 @@ class GetChildrenResponse:
         return f"GetChildrenResponse(children={self.children!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetAllChildrenNumberResponse:
     """IDL class ``GetAllChildrenNumberResponse``."""
 
@@ -1274,6 +1319,7 @@ class GetAllChildrenNumberResponse:
         return f"GetAllChildrenNumberResponse(total_number={self.total_number!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetChildren2Response:
     """IDL class ``GetChildren2Response``."""
 
@@ -1301,6 +1347,7 @@ class GetChildren2Response:
         return f"GetChildren2Response(children={self.children!r}, stat={self.stat!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetACLResponse:
     """IDL class ``GetACLResponse``."""
 
@@ -1328,6 +1375,7 @@ class GetACLResponse:
         return f"GetACLResponse(acl={self.acl!r}, stat={self.stat!r})"
 
 
+@mypyc_attr(acyclic=True)
 class CheckWatchesRequest:
     """IDL class ``CheckWatchesRequest``."""
 
@@ -1355,6 +1403,7 @@ class CheckWatchesRequest:
         return f"CheckWatchesRequest(path={self.path!r}, type={self.type!r})"
 
 
+@mypyc_attr(acyclic=True)
 class RemoveWatchesRequest:
     """IDL class ``RemoveWatchesRequest``."""
 
@@ -1382,6 +1431,7 @@ class RemoveWatchesRequest:
         return f"RemoveWatchesRequest(path={self.path!r}, type={self.type!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetEphemeralsRequest:
     """IDL class ``GetEphemeralsRequest``."""
 
@@ -1407,6 +1457,7 @@ class GetEphemeralsRequest:
         return f"GetEphemeralsRequest(prefix_path={self.prefix_path!r})"
 
 
+@mypyc_attr(acyclic=True)
 class GetEphemeralsResponse:
     """IDL class ``GetEphemeralsResponse``."""
 
@@ -1432,6 +1483,7 @@ class GetEphemeralsResponse:
         return f"GetEphemeralsResponse(ephemerals={self.ephemerals!r})"
 
 
+@mypyc_attr(acyclic=True)
 class WhoAmIResponse:
     """IDL class ``WhoAmIResponse``."""
 
@@ -1457,6 +1509,7 @@ class WhoAmIResponse:
         return f"WhoAmIResponse(client_info={self.client_info!r})"
 
 
+@mypyc_attr(acyclic=True)
 class LearnerInfo:
     """IDL class ``LearnerInfo``."""
 
@@ -1486,6 +1539,7 @@ class LearnerInfo:
         return f"LearnerInfo(serverid={self.serverid!r}, protocol_version={self.protocol_version!r}, config_version={self.config_version!r})"
 
 
+@mypyc_attr(acyclic=True)
 class QuorumPacket:
     """IDL class ``QuorumPacket``."""
 
@@ -1517,6 +1571,7 @@ class QuorumPacket:
         return f"QuorumPacket(type={self.type!r}, zxid={self.zxid!r}, data={self.data!r}, authinfo={self.authinfo!r})"
 
 
+@mypyc_attr(acyclic=True)
 class QuorumAuthPacket:
     """IDL class ``QuorumAuthPacket``."""
 
@@ -1546,6 +1601,7 @@ class QuorumAuthPacket:
         return f"QuorumAuthPacket(magic={self.magic!r}, status={self.status!r}, token={self.token!r})"
 
 
+@mypyc_attr(acyclic=True)
 class FileHeader:
     """IDL class ``FileHeader``."""
 
@@ -1575,6 +1631,7 @@ class FileHeader:
         return f"FileHeader(magic={self.magic!r}, version={self.version!r}, dbid={self.dbid!r})"
 
 
+@mypyc_attr(acyclic=True)
 class TxnDigest:
     """IDL class ``TxnDigest``."""
 
@@ -1602,6 +1659,7 @@ class TxnDigest:
         return f"TxnDigest(version={self.version!r}, tree_digest={self.tree_digest!r})"
 
 
+@mypyc_attr(acyclic=True)
 class TxnHeader:
     """IDL class ``TxnHeader``."""
 
@@ -1635,6 +1693,7 @@ class TxnHeader:
         return f"TxnHeader(client_id={self.client_id!r}, cxid={self.cxid!r}, zxid={self.zxid!r}, time={self.time!r}, type={self.type!r})"
 
 
+@mypyc_attr(acyclic=True)
 class CreateTxnV0:
     """IDL class ``CreateTxnV0``."""
 
@@ -1666,6 +1725,7 @@ class CreateTxnV0:
         return f"CreateTxnV0(path={self.path!r}, data={self.data!r}, acl={self.acl!r}, ephemeral={self.ephemeral!r})"
 
 
+@mypyc_attr(acyclic=True)
 class CreateTxn:
     """IDL class ``CreateTxn``."""
 
@@ -1699,6 +1759,7 @@ class CreateTxn:
         return f"CreateTxn(path={self.path!r}, data={self.data!r}, acl={self.acl!r}, ephemeral={self.ephemeral!r}, parent_cversion={self.parent_cversion!r})"
 
 
+@mypyc_attr(acyclic=True)
 class CreateTTLTxn:
     """IDL class ``CreateTTLTxn``."""
 
@@ -1732,6 +1793,7 @@ class CreateTTLTxn:
         return f"CreateTTLTxn(path={self.path!r}, data={self.data!r}, acl={self.acl!r}, parent_cversion={self.parent_cversion!r}, ttl={self.ttl!r})"
 
 
+@mypyc_attr(acyclic=True)
 class CreateContainerTxn:
     """IDL class ``CreateContainerTxn``."""
 
@@ -1763,6 +1825,7 @@ class CreateContainerTxn:
         return f"CreateContainerTxn(path={self.path!r}, data={self.data!r}, acl={self.acl!r}, parent_cversion={self.parent_cversion!r})"
 
 
+@mypyc_attr(acyclic=True)
 class DeleteTxn:
     """IDL class ``DeleteTxn``."""
 
@@ -1788,6 +1851,7 @@ class DeleteTxn:
         return f"DeleteTxn(path={self.path!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SetDataTxn:
     """IDL class ``SetDataTxn``."""
 
@@ -1817,6 +1881,7 @@ class SetDataTxn:
         return f"SetDataTxn(path={self.path!r}, data={self.data!r}, version={self.version!r})"
 
 
+@mypyc_attr(acyclic=True)
 class CheckVersionTxn:
     """IDL class ``CheckVersionTxn``."""
 
@@ -1844,6 +1909,7 @@ class CheckVersionTxn:
         return f"CheckVersionTxn(path={self.path!r}, version={self.version!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SetACLTxn:
     """IDL class ``SetACLTxn``."""
 
@@ -1873,6 +1939,7 @@ class SetACLTxn:
         return f"SetACLTxn(path={self.path!r}, acl={self.acl!r}, version={self.version!r})"
 
 
+@mypyc_attr(acyclic=True)
 class SetMaxChildrenTxn:
     """IDL class ``SetMaxChildrenTxn``."""
 
@@ -1900,6 +1967,7 @@ class SetMaxChildrenTxn:
         return f"SetMaxChildrenTxn(path={self.path!r}, max={self.max!r})"
 
 
+@mypyc_attr(acyclic=True)
 class CreateSessionTxn:
     """IDL class ``CreateSessionTxn``."""
 
@@ -1925,6 +1993,7 @@ class CreateSessionTxn:
         return f"CreateSessionTxn(time_out={self.time_out!r})"
 
 
+@mypyc_attr(acyclic=True)
 class CloseSessionTxn:
     """IDL class ``CloseSessionTxn``."""
 
@@ -1950,6 +2019,7 @@ class CloseSessionTxn:
         return f"CloseSessionTxn(paths2_delete={self.paths2_delete!r})"
 
 
+@mypyc_attr(acyclic=True)
 class ErrorTxn:
     """IDL class ``ErrorTxn``."""
 
@@ -1975,6 +2045,7 @@ class ErrorTxn:
         return f"ErrorTxn(err={self.err!r})"
 
 
+@mypyc_attr(acyclic=True)
 class Txn:
     """IDL class ``Txn``."""
 
@@ -2002,6 +2073,7 @@ class Txn:
         return f"Txn(type={self.type!r}, data={self.data!r})"
 
 
+@mypyc_attr(acyclic=True)
 class MultiTxn:
     """IDL class ``MultiTxn``."""
 

@@ -5,7 +5,7 @@ Source: upstream ``Request`` and ``Learner.request``.
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from zabra.jute.primitives import hex64
 from zabra.proto.records import Id
@@ -17,6 +17,7 @@ OWNER_LOCAL: Final = 1
 FIRST_CONNECTION_ID: Final = 16
 
 
+@mypyc_attr(acyclic=True)
 class Request:
     """One request: ``body`` is the encoded record behind the RequestHeader.
 

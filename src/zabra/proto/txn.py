@@ -7,6 +7,8 @@ They are made once, by the leader's ``encode_txn``; everyone else keeps the byte
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from zabra.jute.primitives import EndOfData, JuteError, Reader, Writer
 from zabra.proto import codes
 from zabra.proto.records import (
@@ -45,6 +47,7 @@ TxnRecord = (
 )
 
 
+@mypyc_attr(acyclic=True)
 class TxnEntry:
     """One txn: header, record, optional digest, and ``raw``, the bytes that stand for all of it."""
 

@@ -5,11 +5,11 @@ a refused reply taken back, so an answer costs no object of its own.  The rules 
 ``serving.Serving``'s.
 """
 
-from collections import deque
 from typing import Final
 
 from mypy_extensions import i64
 
+from zabra.fifo import Fifo
 from zabra.jute.primitives import Writer
 from zabra.processors.context import ReadContext
 from zabra.proto import codes
@@ -78,7 +78,7 @@ class ClientConnection:
         # Bytes received and not parsed yet.
         self.inbuf: bytes = b""
         # Requests in the order they came, from the oldest one not answered yet.
-        self.queue: deque[Request] = deque()
+        self.queue: Fifo[Request] = Fifo()
         self.out: Writer = Writer()
         # Whether ``out`` is on the list of connections to flush this turn.
         self.dirty: bool = False

@@ -8,7 +8,7 @@ Durability is an event: whatever promises it is emitted in answer to ``disk_done
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from zabra.proto.txn import TxnEntry
 
@@ -39,6 +39,7 @@ LOG_WARNING: Final = 30
 LOG_ERROR: Final = 40
 
 
+@mypyc_attr(acyclic=True)
 class DiskCommand:
     """One piece of disk work; ``token`` grows by one per command of the same queue."""
 
@@ -93,6 +94,7 @@ class Listen:
         self.opened: bool = opened
 
 
+@mypyc_attr(acyclic=True)
 class Ready:
     """What one turn asks of the driver."""
 

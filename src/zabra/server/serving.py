@@ -136,7 +136,7 @@ class Serving:
             return
         conn.state = CONN_CLOSED
         conn.inbuf = b""
-        while conn.queue:
+        while not conn.queue.is_empty():
             self.dequeue(conn)
         conn_id: int = conn.conn_id
         del self.connections[conn_id]
@@ -473,7 +473,7 @@ class Serving:
         elif self.held.must_wait(self.in_flight):
             self.hold(conn, self.new_request(conn, xid, op, r.read_rest()))
         elif kind == KIND_READ or kind == KIND_CONNECTION:
-            if conn.queue:
+            if not conn.queue.is_empty():
                 self.enqueue(conn, self.new_request(conn, xid, op, r.read_rest()))
             else:
                 self.answer_read(conn, row, xid, r)
@@ -579,7 +579,7 @@ class Serving:
 
     def dequeue(self, conn: ClientConnection) -> Request:
         """The connection's oldest request is answered, or given up."""
-        request = conn.queue.popleft()
+        request = conn.queue.take()
         self.in_flight -= 1
         self.large.ended(len(request.body))
         return request
@@ -705,9 +705,9 @@ class Serving:
     def match(self, session_id: i64, cxid: i64) -> Request | None:
         """The local request that waits for the txn of (session, cxid): the head of its connection's queue."""
         conn = self.by_session.get(session_id)
-        if conn is None or not conn.queue:
+        if conn is None or conn.queue.is_empty():
             return None
-        head = conn.queue[0]
+        head = conn.queue.first()
         if head.cxid == cxid and head.error == 0:
             row = OPS.get(head.op)
             if row is not None and (row.kind == KIND_WRITE or row.kind >= KIND_SESSION):
@@ -772,7 +772,7 @@ class Serving:
 
     def complete(self, conn: ClientConnection, request: Request, txn_type: i64, result: TxnResult) -> None:
         """Answers a write whose txn was just applied; it must be the oldest unanswered one."""
-        assert conn.queue and conn.queue[0] is request, "a commit out of the session's order"
+        assert conn.queue.first() is request, "a commit out of the session's order"
         self.dequeue(conn)
         if request.op == codes.OP_CREATE_SESSION:
             conn.note_request(request.op, request.cxid, self.host.tree.last_processed_zxid)
@@ -824,8 +824,8 @@ class Serving:
     def drain(self, conn: ClientConnection) -> i64:
         """Answers what has become the head of the queue and needs no txn; returns how many reads."""
         reads: i64 = 0
-        while conn.queue and conn.state == CONN_OPEN:
-            head = conn.queue[0]
+        while not conn.queue.is_empty() and conn.state == CONN_OPEN:
+            head = conn.queue.first()
             row = OPS.get(head.op)
             assert row is not None
             if head.error != 0:
@@ -863,7 +863,7 @@ class Serving:
         """Takes input again from a connection that was held back."""
         if len(self.held) > self.outstanding_limit:
             return
-        if conn.paused and (self.in_flight <= self.outstanding_limit or not conn.queue):
+        if conn.paused and (self.in_flight <= self.outstanding_limit or conn.queue.is_empty()):
             conn.paused = False
             self.paused.pop(conn.conn_id, None)
             self.host.out.resumes.append(conn.conn_id)

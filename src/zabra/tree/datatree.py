@@ -8,7 +8,7 @@ moves only once the whole txn is applied.  Source: upstream ``DataTree`` and ``Z
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from zabra.jute.primitives import JuteError, Reader, Writer
 from zabra.proto import codes
@@ -76,6 +76,7 @@ def ttl_owner_of_txn(ttl_ms: i64) -> i64:
     return ttl_owner(ttl_ms)
 
 
+@mypyc_attr(acyclic=True)
 class TxnResult:
     """What a txn did: all that its originator's reply is made of.
 

@@ -27,8 +27,22 @@ def validate_path(path: str, sequential: bool = False) -> None:
     """
     if path == ROOT and not sequential:
         return
+    if not sequential and is_plain(path):
+        return
     if _VALID_PATH.match(path + "1" if sequential else path) is None:
         raise KeeperError(ERR_BAD_ARGUMENTS, path)
+
+
+def is_plain(path: str) -> bool:
+    """Whether ``path`` is of the kind that most are, and valid: a few scans of a string beat a regex."""
+    return (
+        path.startswith(ROOT)
+        and path.isascii()
+        and path.isprintable()
+        and not path.endswith(ROOT)
+        and "//" not in path
+        and "/." not in path
+    )
 
 
 def parent_path(path: str) -> str:

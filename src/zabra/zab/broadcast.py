@@ -9,12 +9,13 @@ Source: Zab paper, section IV-C; upstream ``Leader.propose``, ``processAck``, ``
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from zabra.zab.quorum import AckSet, QuorumVerifier
 from zabra.zab.zxid import COUNTER_MASK, COUNTER_MAX, counter_of, hex_zxid, is_epoch_start
 
 
+@mypyc_attr(acyclic=True)
 class Proposal:
     """One txn on its way: ``raw`` are its bytes; a reconfig changes who counts for those after it."""
 

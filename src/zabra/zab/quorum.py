@@ -4,7 +4,7 @@ A verifier numbers its voters, so that a set of acks is one integer with a bit p
 costs no set.  Source: upstream ``quorum/flexible/*`` and ``SyncedLearnerTracker``.
 """
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from zabra.config.ensemble import EnsembleConfig
 
@@ -157,6 +157,7 @@ def verifier_of(config: EnsembleConfig, oracle: bool | None = None) -> QuorumVer
     return QuorumMaj(voters, config.version)
 
 
+@mypyc_attr(acyclic=True)
 class AckSet:
     """Acks counted against every one of ``verifiers``: the current configuration and, while a
     reconfiguration is under way, the next one (upstream ``SyncedLearnerTracker``).

@@ -1,9 +1,9 @@
 """Following: logs what is proposed, acks when it is durable, applies what is committed."""
 
-from collections import deque
 
 from mypy_extensions import i64
 
+from zabra.fifo import Fifo
 from zabra.proto import codes
 from zabra.proto.packets import decode_activate, describe_packet
 from zabra.proto.records import QuorumPacket
@@ -21,7 +21,7 @@ class Following(Learning):
     def __init__(self, host: Host, peer: Peer, serving: Serving, leader_sid: i64) -> None:
         super().__init__(host, peer, serving, leader_sid)
         # Logged, perhaps committed by others meanwhile, and not durable here yet.
-        self.unacked: deque[TxnEntry] = deque()
+        self.unacked: Fifo[TxnEntry] = Fifo()
 
     def name(self) -> str:
         return "follower"
@@ -43,15 +43,15 @@ class Following(Learning):
 
     def commit(self, zxid: i64, designated_leader: i64 = NO_RECONFIG) -> None:
         pending = self.pending
-        if not pending:
+        if pending.is_empty():
             self.host.warn(f"commit of 0x{zxid:x}, and no proposal is pending")
             return
-        entry = pending.popleft()
+        entry = pending.first()
         if entry.header.zxid != zxid:
             # Upstream exits with code 12 here; leaving the leader is enough: nothing was applied.
-            pending.appendleft(entry)
             self.end(f"commit of 0x{zxid:x}, but 0x{entry.header.zxid:x} is the next proposal")
             return
+        pending.take()
         host = self.host
         host.metrics.learner_commit_received_count.add(1)
         host.stats.aged(host.metrics.commit_propagation_latency, entry, host.wall_ms)
@@ -79,7 +79,7 @@ class Following(Learning):
         """ACK exists only now: everything up to ``zxid`` is on this server's disk."""
         unacked = self.unacked
         host = self.host
-        while unacked and unacked[0].header.zxid <= zxid:
-            entry = unacked.popleft()
+        while not unacked.is_empty() and unacked.first().header.zxid <= zxid:
+            entry = unacked.take()
             host.stats.aged(host.metrics.proposal_ack_creation_latency, entry, host.wall_ms)
             self.send(codes.PACKET_ACK, entry.header.zxid, None)

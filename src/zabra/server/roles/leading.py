@@ -346,10 +346,10 @@ class Leading(Proposing, LearnerMaster, Membership):
     def note_ack(self, sid: i64, zxid: i64) -> None:
         """How long this server took to ack, if the txn is not committed yet."""
         pending = self.pending
-        if pending:
-            place = zxid - pending[0].entry.header.zxid
+        if not pending.is_empty():
+            place = zxid - pending.first().entry.header.zxid
             if 0 <= place < len(pending):
-                age_ms = self.host.wall_ms - pending[place].entry.header.time
+                age_ms = self.host.wall_ms - pending.at(place).entry.header.time
                 if age_ms >= 0:
                     self.host.metrics.ack_latency.add(str(sid), age_ms)
 
@@ -491,7 +491,7 @@ class Leading(Proposing, LearnerMaster, Membership):
                 self.dirty[handler.conn_id] = handler
             host = self.host
             host.metrics.commit_count.add(1)
-            host.stats.aged(host.metrics.quorum_ack_latency, self.pending[0].entry, host.wall_ms)
+            host.stats.aged(host.metrics.quorum_ack_latency, self.pending.first().entry, host.wall_ms)
             self.commit_next(zxid)
             self.answer_syncs(zxid)
             if designated != NO_RECONFIG:

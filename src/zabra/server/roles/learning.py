@@ -9,6 +9,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from zabra.fifo import Fifo
 from zabra.jute.primitives import EndOfData, JuteError, Reader
 from zabra.processors.operation import KIND_SYNC
 from zabra.processors.ops import OPS
@@ -166,7 +167,7 @@ class Learning(Role, RelayBase):
         # Bytes behind the snapshot's stream, until the end mark is complete.
         self.after_snapshot: bytes = b""
         # Txns logged and not committed, in order; of these, how many are acked.
-        self.pending: deque[TxnEntry] = deque()
+        self.pending: Fifo[TxnEntry] = Fifo()
         # Logged while synchronising, and not applied yet: a leader lost meanwhile leaves them in the log.
         self.logged_in_sync: list[TxnEntry] = []
         self.out: list[bytes] = []
@@ -208,7 +209,7 @@ class Learning(Role, RelayBase):
 
     def unfinished(self) -> list[TxnEntry]:
         """Logged here and not known to be committed, in order."""
-        return self.logged_in_sync + list(self.pending)
+        return self.logged_in_sync + self.pending.items()
 
     def end(self, reason: str) -> None:
         """The role is over."""

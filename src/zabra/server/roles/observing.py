@@ -280,6 +280,6 @@ class Observing(Learning):
         self.pending.append(entry)
 
     def commit(self, zxid: i64) -> None:
-        entry = self.pending.popleft()
+        entry = self.pending.take()
         assert entry.header.zxid == zxid, "LearnerSync keeps commits in order"
         self.inform(entry, NO_RECONFIG)

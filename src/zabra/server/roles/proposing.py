@@ -3,11 +3,11 @@
 Sessions expire here and nowhere else, containers are collected here, and every request becomes a txn here.
 """
 
-from collections import deque
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
+from zabra.fifo import Fifo
 from zabra.jute.primitives import Writer, hex64
 from zabra.processors.context import Rules
 from zabra.processors.operation import KIND_SYNC
@@ -42,6 +42,7 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
+@mypyc_attr(acyclic=True)
 class PendingWrite:
     """A txn on its way to being committed, and the request it came from."""
 
@@ -63,7 +64,7 @@ class Proposing(Role):
         self.sessions: SessionTracker = SessionTracker(host.settings.tick_ms, host.now_ms)
         self.prep: Prep = self.new_prep(host.tree.last_processed_zxid)
         # Proposed and not committed, in order.
-        self.pending: deque[PendingWrite] = deque()
+        self.pending: Fifo[PendingWrite] = Fifo()
         self.collector: ContainerCollector = ContainerCollector(host)
 
     def new_prep(self, last_zxid: i64) -> Prep:
@@ -94,7 +95,7 @@ class Proposing(Role):
         return True
 
     def unfinished(self) -> list[TxnEntry]:
-        return [write.entry for write in self.pending]
+        return [write.entry for write in self.pending.items()]
 
     def submit(self, request: Request) -> None:
         row = OPS.get(request.op)
@@ -122,7 +123,7 @@ class Proposing(Role):
 
     def commit_next(self, zxid: i64) -> None:
         """The oldest pending txn, which must be ``zxid``, is committed."""
-        write = self.pending.popleft()
+        write = self.pending.take()
         header = write.entry.header
         assert header.zxid == zxid, f"commit of 0x{zxid:x}, but 0x{header.zxid:x} is next"
         self.serving.commit(write.entry, write.request if write.request.conn_id != 0 else None)

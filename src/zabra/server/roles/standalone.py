@@ -25,8 +25,8 @@ class Standalone(Proposing):
 
     def log_synced(self, zxid: i64) -> None:
         pending = self.pending
-        while pending and pending[0].entry.header.zxid <= zxid:
-            self.commit_next(pending[0].entry.header.zxid)
+        while not pending.is_empty() and pending.first().entry.header.zxid <= zxid:
+            self.commit_next(pending.first().entry.header.zxid)
 
     def tick(self) -> None:
         self.tick_sessions()
