@@ -1,7 +1,7 @@
 """Fifo: a queue for the hot path.
 
-Compiled code calls a ``deque`` through the interpreter, at fifty nanoseconds a call and a dozen calls a write; a
-list with a moving head costs a tenth of that (docs/adr/0111).
+Compiled code calls a ``deque`` through the interpreter, at fifty nanoseconds a call and a dozen calls a
+write; a list with a moving head costs a tenth of that (docs/adr/0111).
 """
 
 from collections.abc import Iterator

@@ -252,10 +252,12 @@ class SummarySet:
 
     def add(self, key: str, value: i64) -> None:
         """Gives ``value`` to the summary of ``key``."""
+        self.member(key).add(value)
+
+    def member(self, key: str) -> Summary:
+        """The summary of ``key``."""
         member = self._members.get(key)
-        if member is None:
-            member = self._new(key)
-        member.add(value)
+        return self._new(key) if member is None else member
 
     def add_many(self, key: str, value: i64, times: i64) -> None:
         """Gives ``value`` to the summary of ``key``, ``times`` times over."""
@@ -386,7 +388,7 @@ GAUGES: Final[tuple[GaugeRow, ...]] = (
     GaugeRow("synced_non_voting_followers", "leader", "servers", "followers in step that do not vote yet"),
     GaugeRow("synced_observers", "leader, follower", "servers", "observers in step"),
     GaugeRow("pending_syncs", "leader", "requests", "sync requests that wait for a commit"),
-    GaugeRow("lag_txns", "observer", "txns", "committed txns it did not have when it last asked; -1: unknown"),
+    GaugeRow("lag_txns", "observer", "txns", "committed txns it lacked when it last asked; -1: unknown"),
     GaugeRow("lag_ms", "observer", "ms", "age of its tree at most, when it last asked; -1: unknown"),
     GaugeRow("leader_uptime", "leader", "ms", "time since this server began to lead"),
     GaugeRow("last_proposal_size", "leader", "bytes", "size of the newest proposal; -1 before the first"),

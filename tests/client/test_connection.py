@@ -31,7 +31,8 @@ from zabra.proto.records import SetWatches, SetWatches2, Stat
 
 
 def _load_fake_server() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("client_fake_server", Path(__file__).parent / "fake_server.py")
+    path = Path(__file__).parent / "fake_server.py"
+    spec = importlib.util.spec_from_file_location("client_fake_server", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -124,7 +125,8 @@ def test_calls_are_answered_in_order_and_the_highest_zxid_is_remembered() -> Non
     session.submit(second)
     heads = [fake.header_of(payload)[0] for payload in fake.frames(session.take_output(1))]
     assert [(h.xid, h.type) for h in heads] == [(1, codes.OP_GET_DATA), (2, codes.OP_DELETE)]
-    session.data_received(fake.reply(1, 40, 0, data_reply(b"x")) + fake.reply(2, 39, codes.ERR_BAD_VERSION), 2)
+    answers = fake.reply(1, 40, 0, data_reply(b"x")) + fake.reply(2, 39, codes.ERR_BAD_VERSION)
+    session.data_received(answers, 2)
     assert [h.call for h in session.take_happenings() if isinstance(h, Answered)] == [first, second]
     assert first.result() == (b"x", STAT)
     assert (second.err, second.zxid, session.last_zxid) == (codes.ERR_BAD_VERSION, 39, 40)

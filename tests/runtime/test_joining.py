@@ -262,7 +262,7 @@ def test_a_process_waits_for_its_ensemble_and_finds_it_again(
     ensemble = Mixed([ZABRA] * 3, tmp_path / "ensemble", ports=ports[:12])
     joiner = observer(ports[12], zabra__join=ensemble.connect_string)
     joiner.launch()
-    poll("it waits", 20, lambda: "waiting for an ensemble" in joiner.log_path.read_text() or None)
+    poll("it waits", 60, lambda: "waiting for an ensemble" in joiner.log_path.read_text() or None)
     with ensemble:
         assert joiner.wait_serving(30) == "observer"
         joiner.stop()
@@ -278,7 +278,7 @@ def test_a_process_says_when_there_is_no_ensemble(
     with alone:
         joiner = observer(ports[1], zabra__join=alone.address)
         joiner.launch()
-        assert poll("it ends", 20, joiner.exit_code) == 1
+        assert poll("it ends", 60, joiner.exit_code) == 1
         assert "is a server on its own: there is no ensemble to join" in joiner.log_path.read_text()
 
 

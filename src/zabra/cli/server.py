@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -120,7 +121,11 @@ async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
         publishers = AttachedPublishers(config.publishers, open_door(config))
         if config.join:
             await join(plan, config.join, tell)
+        # Everything that recovery makes stays: nothing in it is for the collector to look at, now or later.
+        gc.disable()
         running = await start(plan, lambda server: words_of(config, server), tell, publishers.informed)
+        gc.freeze()
+        gc.enable()
         publishers.start(plan, running)
     except PublisherError as error:
         print(f"error: {error}", file=sys.stderr)

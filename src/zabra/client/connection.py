@@ -94,7 +94,7 @@ class WatchFired:
 
 
 class WatchesSet:
-    """After a reconnect the server has the watches again, as of ``zxid``; what they missed came before this."""
+    """After a reconnect the server has the watches again, as of ``zxid``; what was missed came before."""
 
     __slots__ = ("zxid",)
 

@@ -19,7 +19,7 @@ from zabra.proto import codes
 from zabra.proto.errors import KeeperError
 from zabra.proto.records import ACL, ErrorTxn, Id, TxnDigest, TxnHeader
 from zabra.proto.request import OWNER_LOCAL, Request
-from zabra.proto.txn import DIGEST_VERSION, TxnEntry, TxnRecord, encode_txn
+from zabra.proto.txn import DIGEST_VERSION, NO_DIGEST, TxnEntry, TxnRecord, encode_txn
 from zabra.sessions.tracker import SessionTracker
 from zabra.tree.datatree import DataTree
 from zabra.tree.paths import top_namespace
@@ -40,6 +40,8 @@ class Prep:
 
     __slots__ = (
         "digest",
+        "first_put",
+        "last_put",
         "last_zxid",
         "membership",
         "metrics",
@@ -81,6 +83,10 @@ class Prep:
         self.monotonic_ms: i64 = 0
         # Digest of the tree once everything outstanding is applied (signed 64).
         self.digest: i64 = tree.digest
+        # Digests of the nodes that the request being prepared has changed, the first and the last of them;
+        # -1: there was none.
+        self.first_put: i64 = NO_DIGEST
+        self.last_put: i64 = NO_DIGEST
 
     def next_zxid(self) -> i64:
         """The zxid of the next txn.
@@ -99,6 +105,8 @@ class Prep:
         """
         self.zxid = self.next_zxid()
         self.now_ms = now_ms
+        self.first_put = NO_DIGEST
+        self.last_put = NO_DIGEST
         if self.metrics is not None:
             self.metrics.prep_processor_request_queued.value += 1
         kind = request.op
@@ -118,7 +126,10 @@ class Prep:
         digest: TxnDigest | None = None
         if self.rules.digest_enabled and kind != codes.OP_ERROR:
             digest = TxnDigest(DIGEST_VERSION, self.digest)
-        return encode_txn(header, record, digest)
+        entry = encode_txn(header, record, digest)
+        entry.parent_digest = self.first_put
+        entry.node_digest = self.last_put
+        return entry
 
     def check_session(self, request: Request) -> None:
         """Raises SESSIONEXPIRED or SESSIONMOVED; local sessions, of this server or another, pass."""
@@ -155,6 +166,9 @@ class Prep:
             before: i64 = 0 if is_new else record.digest
             after: i64 = record.compute_digest() if record.exists else 0
             record.digest = after
+            if self.first_put == NO_DIGEST:
+                self.first_put = after
+            self.last_put = after
             # Never beyond a signed word: see ``tree.digest``.
             self.digest += after - before
         self.outstanding.put(record)

@@ -325,8 +325,11 @@ class SetData(Operation):
         prep.check_session(request)
         record = SetDataRequest.decode(r)
         path = record.path
-        validate_path(path)
-        node = prep.require(path)
+        node = prep.find(path)
+        if node is None:
+            # Where there is a node its path is valid: most requests are spared the look at every character.
+            validate_path(path)
+            raise KeeperError(codes.ERR_NO_NODE, path)
         prep.require_acl(node.acl, codes.PERM_WRITE, request.ids, path)
         if prep.rules.enforce_quota:
             self.check_quota(prep, node, record.data)

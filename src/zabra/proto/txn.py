@@ -7,7 +7,7 @@ They are made once, by the leader's ``encode_txn``; everyone else keeps the byte
 
 from typing import Final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from zabra.jute.primitives import EndOfData, JuteError, Reader, Writer
 from zabra.proto import codes
@@ -29,6 +29,8 @@ from zabra.proto.records import (
 )
 
 DIGEST_VERSION: Final = 2
+# The digest of a node is not known.
+NO_DIGEST: Final = -1
 
 # What may stand behind a header; None: closeSession written with closeSessionTxn.enabled=false.
 TxnRecord = (
@@ -49,9 +51,13 @@ TxnRecord = (
 
 @mypyc_attr(acyclic=True)
 class TxnEntry:
-    """One txn: header, record, optional digest, and ``raw``, the bytes that stand for all of it."""
+    """One txn: header, record, optional digest, and ``raw``, the bytes that stand for all of it.
 
-    __slots__ = ("digest", "header", "raw", "record")
+    The server that made it knows what ``node_digest`` will be, of the node that a setData or create leaves,
+    and ``parent_digest``, of the parent of what is created: applying it need not compute them again.
+    """
+
+    __slots__ = ("digest", "header", "node_digest", "parent_digest", "raw", "record")
 
     def __init__(
         self, header: TxnHeader, record: TxnRecord, digest: TxnDigest | None, raw: bytes
@@ -60,6 +66,8 @@ class TxnEntry:
         self.record: TxnRecord = record
         self.digest: TxnDigest | None = digest
         self.raw: bytes = raw
+        self.node_digest: i64 = NO_DIGEST
+        self.parent_digest: i64 = NO_DIGEST
 
     def __repr__(self) -> str:
         return f"TxnEntry({self.header!r}, {self.record!r}, {self.digest!r})"

@@ -229,7 +229,7 @@ async def start(
         lambda first, last, size: read_log(store, first, last, size),
         lambda: recover_store(plan, store, logs, None),
         informed,
-        open_kernel_sync(),
+        open_kernel_sync() if plan.force_sync else None,
     )
     node.log_sync_times = logs.log_sync_times
     node.sockets = plan.sockets

@@ -1,9 +1,9 @@
 """KernelSync: asks the kernel for an fdatasync and hears of its end through the event loop.
 
 A thread that waits for fsyncs has to take the interpreter's lock twice for each of them, and a loop that is
-busy gives it up late: with fifty clients writing, that cost ten times what the disk took (docs/adr/0110).  The
-kernel's own asynchronous I/O (``io_submit`` with ``IOCB_CMD_FDSYNC``, Linux 4.18) needs no thread: it queues the
-fsync and counts up an eventfd when it is done.  libc has no wrapper, hence ctypes.
+busy gives it up late: with fifty clients writing, that cost ten times what the disk took (docs/adr/0110).
+The kernel's own asynchronous I/O (``io_submit`` with ``IOCB_CMD_FDSYNC``, Linux 4.18) needs no thread: it
+queues the fsync and counts up an eventfd when it is done.  libc has no wrapper, hence ctypes.
 
 Where the kernel, the architecture or a sandbox does not have it, ``open_kernel_sync`` returns None, and syncs
 are left to a thread.  Source: Linux io_submit(2), include/uapi/linux/aio_abi.h.
@@ -11,13 +11,13 @@ are left to a thread.  Source: Linux io_submit(2), include/uapi/linux/aio_abi.h.
 
 import asyncio
 import ctypes
-import errno
 import os
 import platform
 import struct
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 # io_setup, io_destroy, io_getevents, io_submit.
@@ -73,7 +73,7 @@ class KernelSync:
         return self._synced is not None
 
     def sync(self, fd: int, synced: Synced) -> None:
-        """Begins an fdatasync; ``synced`` is called when it has ended.  Raises OSError if it did not begin."""
+        """Begins an fdatasync; ``synced`` is called when it has ended.  Raises OSError if it cannot begin."""
         assert self._synced is None, "one sync at a time"
         _IOCB.pack_into(self._iocb, 0, 1, 0, 0, _CMD_FDSYNC, 0, fd, 0, 0, 0, 0, _FLAG_RESFD, self._eventfd)
         self._checked(self._submit, self._context, ctypes.c_long(1), self._iocbs)
@@ -94,7 +94,8 @@ class KernelSync:
         """Takes one completion, waiting for it: 0, or an errno."""
         while True:
             try:
-                self._checked(self._getevents, self._context, ctypes.c_long(1), ctypes.c_long(1), self._event, None)
+                one = ctypes.c_long(1)
+                self._checked(self._getevents, self._context, one, one, self._event, None)
                 break
             except InterruptedError:
                 continue
@@ -118,20 +119,30 @@ class KernelSync:
 
 
 def open_kernel_sync() -> KernelSync | None:
-    """A KernelSync that was tried on a file, or None where there is none to be had."""
-    if sys.platform != "linux" or platform.machine() not in _SYSCALLS:
+    """A KernelSync, or None where there is none to be had."""
+    if not _is_supported():
         return None
+    try:
+        return KernelSync()
+    except OSError:
+        # All that the system allows are taken (fs.aio-max-nr).
+        return None
+
+
+@cache
+def _is_supported() -> bool:
+    """Whether this machine lets this process do it, found out by doing it once."""
+    if sys.platform != "linux" or platform.machine() not in _SYSCALLS:
+        return False
     try:
         sync = KernelSync()
     except (OSError, AttributeError):
-        return None
+        return False
     try:
         with tempfile.TemporaryFile() as file:
             sync.sync(file.fileno(), lambda _: None)
-            refused = sync.wait()
-    except OSError as error:
-        refused = error.errno or errno.EINVAL
-    if refused:
+            return sync.wait() == 0
+    except OSError:
+        return False
+    finally:
         sync.close()
-        return None
-    return sync

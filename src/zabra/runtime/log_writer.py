@@ -1,15 +1,17 @@
 """LogWriter: gets the commands of the log's queue carried out in order, and reports what is durable.
 
-Appends to a file that has room for them are written at once, which the kernel's cache takes in microseconds,
-and the kernel is asked for the fdatasync (``KernelSync``); what comes meanwhile gathers, and goes with the next:
-that is the group commit.  Everything else (a new file, a roll, epochs, snapshots, cuts) waits for other disks'
-work, so a thread does it.  Without a ``KernelSync`` the thread does it all.
+Appends to a file that has room for them are written at once, which the kernel's cache takes in
+microseconds, and the kernel is asked for the fdatasync (``KernelSync``); what comes meanwhile gathers, and
+goes with the next: that is the group commit.  Everything else (a new file, a roll, epochs, snapshots, cuts)
+waits for the disk in more than one place, so a thread does it.  Without a ``KernelSync`` it does it all,
+unless nobody wants a sync (``forceSync=no``).
 
-A disk that is slow to sync may also be slow to take a write, and then the loop would stand still: after a slow
-sync the thread takes over until the disk is quick again.
+A disk that is slow to sync may also be slow to take a write, and then the loop would stand still: after a
+slow sync the thread takes over for a while.
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections import deque
@@ -20,8 +22,10 @@ from zabra.runtime.command_thread import CommandThread, Done, Failed, FlushPace
 from zabra.runtime.kernel_sync import KernelSync
 from zabra.runtime.os_disk import OsDiskFile
 from zabra.server.disk_worker import DiskFailure, DiskWorker
-from zabra.server.ready import DiskCommand
+from zabra.server.ready import DISK_APPEND, DiskCommand
 from zabra.server.settings import Settings
+
+log = logging.getLogger("zabra")
 
 # How long an fdatasync took, in ms.
 SyncTook = Callable[[float], None]
@@ -50,9 +54,10 @@ class LogWriter:
         self._sync_took = sync_took
         self._done = done
         self._failed = failed
-        self._pace = FlushPace(settings)
+        self._kernel = kernel
+        self._needs_sync = worker.needs_sync()
         # A delay before flushes is the thread's to keep.
-        self._kernel = kernel if settings.flush_delay_ms <= 0 else None
+        self._thread_only = settings.flush_delay_ms > 0 or (kernel is None and self._needs_sync)
         self._max_batch = settings.max_batch_size
         self._waiting: deque[DiskCommand] = deque()
         self._is_busy = False
@@ -60,13 +65,14 @@ class LogWriter:
         self._token = 0
         self._began = 0.0
         self._wary = 0
-        self._thread = CommandThread("zabra-log", worker, loop, self._thread_done, self._thread_failed, self._pace)
+        pace = FlushPace(settings)
+        self._thread = CommandThread("zabra-log", worker, loop, self._thread_done, self._thread_failed, pace)
         if self._kernel is not None:
             self._kernel.attach(loop)
 
     def submit(self, commands: list[DiskCommand]) -> None:
         """Queues commands; they are carried out in the order they were given."""
-        if self._kernel is None:
+        if self._thread_only:
             self._thread.submit(commands)
         elif not self._has_failed:
             self._waiting.extend(commands)
@@ -95,20 +101,29 @@ class LogWriter:
             self._thread.submit(batch)
 
     def _write(self, batch: list[DiskCommand], file: OsDiskFile) -> None:
-        kernel = self._kernel
-        assert kernel is not None
         self._token = batch[-1].token
         self._began = time.perf_counter()
         try:
-            if self._worker.write(batch):
-                kernel.sync(file.fileno(), self._synced)
-            else:
-                self._loop.call_soon(self._written)
+            self._worker.write(batch)
         except DiskFailure as failure:
             self._fail(failure.token, failure.message)
+            return
+        if self._needs_sync:
+            self._sync(file)
+        else:
+            self._loop.call_soon(self._written)
+
+    def _sync(self, file: OsDiskFile) -> None:
+        assert self._kernel is not None
+        try:
+            self._kernel.sync(file.fileno(), self._synced)
         except OSError as error:
-            self._worker.sync_failed(str(error))
-            self._fail(self._token, f"OSError: {error}")
+            # The kernel will not take the order, which says nothing of the disk: an append of nothing has
+            # the thread sync what was written, and all that comes later.
+            log.warning("the kernel does not sync the txn log for us any more, a thread does: %s", error)
+            self._thread_only = True
+            self._thread.submit([DiskCommand(DISK_APPEND, self._token), *self._waiting])
+            self._waiting.clear()
 
     def _synced(self, code: int) -> None:
         took_s = time.perf_counter() - self._began
@@ -130,7 +145,7 @@ class LogWriter:
 
     def _thread_done(self, token: int) -> None:
         self._done(token)
-        if self._kernel is not None:
+        if not self._thread_only:
             self._next()
 
     def _thread_failed(self, token: int, message: str) -> None:
@@ -168,6 +183,7 @@ class LogWriter:
         kernel = self._kernel
         if kernel is not None and kernel.busy():
             if kernel.wait():
+                # Nobody was told of it, so nobody relies on it; but nothing may be written behind it.
                 self._has_failed = True
             else:
                 self._worker.synced()

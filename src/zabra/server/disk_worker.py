@@ -107,8 +107,8 @@ class DiskWorker:
     def file_for(self, commands: list[DiskCommand]) -> DiskFile | None:
         """The log file that ``commands`` only have to be written to, appends with room in it; else None.
 
-        A driver that gets a file may call ``write`` in place of ``run``, sync the file by means of its own, and
-        then call ``synced`` or ``sync_failed``.
+        A driver that gets a file may call ``write`` in place of ``run``, sync the file by means of its own,
+        and then call ``synced`` or ``sync_failed``.
         """
         size: i64 = 0
         for command in commands:
@@ -118,15 +118,19 @@ class DiskWorker:
                 size += len(entry.raw) + ENTRY_OVERHEAD_BYTES
         return self._store.log.file_with_room(size)
 
-    def write(self, commands: list[DiskCommand]) -> bool:
-        """Writes appends, not to be durable before they are synced; False if that is not wanted.
+    def needs_sync(self) -> bool:
+        """Whether what is written must also be synced (``forceSync``)."""
+        return self._store.log.force_sync
+
+    def write(self, commands: list[DiskCommand]) -> None:
+        """Writes appends, not to be durable before they are synced.
 
         Raises DiskFailure.
         """
         try:
             for command in commands:
                 self._gather(command)
-            return self._store.log.write()
+            self._store.log.write()
         except (OSError, StorageError, ValueError) as error:
             token = commands[len(commands) - 1].token
             raise DiskFailure(token, NO_TOKEN, f"{type(error).__name__}: {error}") from error

@@ -52,10 +52,10 @@ from zabra.tree.watches import FiredWatch
 
 FOUR_LETTER_WORDS: Final = {
     word.encode("ascii"): True
-    for word in (
-        ["conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro"]
-        + ["mntr", "ruok", "srst", "srvr", "stat", "stmk", "wchc", "wchp", "wchs"]
-    )
+    for word in [
+        *("conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro"),
+        *("mntr", "ruok", "srst", "srvr", "stat", "stmk", "wchc", "wchp", "wchs"),
+    ]
 }
 # Telnet's interrupt: upstream closes on it.
 TELNET_CLOSE: Final = b"\xff\xf4\xff\xfd"
@@ -718,7 +718,7 @@ class Serving:
         """A txn is committed: apply it, tell who watches, answer who asked (``request``, if local)."""
         host = self.host
         header = entry.header
-        result = host.tree.process_txn(header, entry.record)
+        result = host.tree.process_txn(header, entry.record, entry.node_digest, entry.parent_digest)
         self.stats.applied(entry, result, host.wall_ms, request is not None)
         if not host.tree.compare_digest(entry.digest):
             host.metrics.digest_mismatches_count.add(1)

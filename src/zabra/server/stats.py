@@ -27,6 +27,9 @@ _OP_SLOTS: Final = 128
 NAMESPACE_READS_EXACT: Final = 1000
 NAMESPACE_READS_SHARE: Final = 64
 
+# No path begins so.
+NO_PREFIX: Final = "\0"
+
 _LENGTH_BYTES: Final = 4
 _STAT_BYTES: Final = 68
 
@@ -90,6 +93,8 @@ class ServerStats:
     __slots__ = (
         "_exact_left",
         "_exact_until_ms",
+        "_namespace_prefix",
+        "_namespace_writes",
         "_ops",
         "_passed",
         "_response_bytes",
@@ -136,6 +141,9 @@ class ServerStats:
         self._exact_until_ms: i64 = now_ms + 1000
         self._exact_left: i64 = NAMESPACE_READS_EXACT
         self._passed: i64 = 0
+        # The namespace written to last, as a prefix of paths, and its account.
+        self._namespace_prefix: str = NO_PREFIX
+        self._namespace_writes: Summary = Summary("")
 
     # --- requests -------------------------------------------------------------------------------------
 
@@ -234,9 +242,16 @@ class ServerStats:
                 self.metrics.ttl_node_created_count.add(1)
 
     def _note_write(self, path: str, size: i64) -> None:
+        if path.startswith(self._namespace_prefix):
+            self._namespace_writes.add(len(path) + size)
+            return
         namespace = top_namespace(path)
         if namespace:
-            self.metrics.write_per_namespace.add(namespace, len(path) + size)
+            writes = self.metrics.write_per_namespace.member(namespace)
+            writes.add(len(path) + size)
+            # The next write is most likely to the same one.
+            self._namespace_prefix = "/" + namespace + "/"
+            self._namespace_writes = writes
 
     def fired(self, events: list[FiredWatch]) -> None:
         """Watches were triggered."""

@@ -58,7 +58,7 @@ class Epochs:
         return _read_number(self._disk, join(self._folder, CURRENT_EPOCH))
 
     def read_rescue(self) -> int | None:
-        """currentEpoch.tmp: what a crash between writing and renaming left; None also if that is not whole."""
+        """currentEpoch.tmp: what a crash between writing and renaming left; None also if it is not whole."""
         try:
             return _read_number(self._disk, join(self._folder, CURRENT_EPOCH + TMP_ENDING))
         except EpochError:

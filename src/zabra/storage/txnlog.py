@@ -53,7 +53,7 @@ class FileTxnLog:
         self.folder = folder
         self._preallocate_bytes = preallocate_bytes
         self._size_limit_bytes = size_limit_bytes
-        self._force_sync = force_sync
+        self.force_sync = force_sync
         self._file: DiskFile | None = None
         self._file_path = ""
         self._position = 0
@@ -195,11 +195,10 @@ class FileTxnLog:
             return None
         return file
 
-    def write(self) -> bool:
-        """Writes what was appended and leaves its sync to the caller; False where none is wanted."""
+    def write(self) -> None:
+        """Writes what was appended and leaves its sync to the caller."""
         self._check_usable()
         self._write_batch()
-        return self._force_sync
 
     def sync_failed(self, message: str) -> None:
         """The sync that the caller took upon itself failed, which is final."""
@@ -273,7 +272,7 @@ class FileTxnLog:
         self._write_batch()
         if self._file is None:
             return
-        if self._force_sync:
+        if self.force_sync:
             self._sync_file(self._file)
         if 0 < self._size_limit_bytes < self._position:
             self.roll()

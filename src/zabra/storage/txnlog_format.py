@@ -96,7 +96,7 @@ def encode_entries(txns: list[bytes]) -> bytes:
 
 
 def first_gap(txns: list[bytes], last_zxid: i64) -> i64:
-    """The index of the first txn that does not follow the one before it; -1 if each does (see ``follows``)."""
+    """The index of the first txn that does not follow the one before it (``follows``); -1 if each does."""
     last = last_zxid
     for i in range(len(txns)):
         zxid = txn_zxid(txns[i])

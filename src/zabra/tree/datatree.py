@@ -29,7 +29,7 @@ from zabra.proto.records import (
     TxnDigest,
     TxnHeader,
 )
-from zabra.proto.txn import DIGEST_VERSION, TxnRecord, decode_record
+from zabra.proto.txn import DIGEST_VERSION, NO_DIGEST, TxnRecord, decode_record
 from zabra.tree.acl import OPEN_ACL_ID, READ_ACL_UNSAFE, AclCache
 from zabra.tree.acl_trail import AclTrail, is_readable_by_all
 from zabra.tree.digest import UNCOUNTED_PREFIX
@@ -242,8 +242,16 @@ class DataTree:
 
     # Txns.
 
-    def process_txn(self, header: TxnHeader, record: TxnRecord) -> TxnResult:
+    def process_txn(
+        self,
+        header: TxnHeader,
+        record: TxnRecord,
+        node_digest: i64 = NO_DIGEST,
+        parent_digest: i64 = NO_DIGEST,
+    ) -> TxnResult:
         """Applies one committed txn; the parts of a multi all or none.
+
+        The digests are those of ``TxnEntry``, from who made the txn and has applied all before it.
 
         A txn whose node is missing or already there (replay) reports that in ``err`` and is otherwise
         ignored.  Raises JuteError, with nothing applied, if ``record`` is not what the header announces.
@@ -254,7 +262,7 @@ class DataTree:
                 raise JuteError("multi txn without its record")
             self._apply_multi(header, record, result)
         else:
-            self._apply(header, record, result)
+            self._apply(header, record, result, node_digest, parent_digest)
         if header.zxid > self.last_processed_zxid:
             self.last_processed_zxid = header.zxid
         if self.digest_enabled:
@@ -290,20 +298,37 @@ class DataTree:
             results.append(part_result)
         result.results = results
 
-    def _apply(self, header: TxnHeader, record: TxnRecord, result: TxnResult) -> None:
+    def _apply(
+        self,
+        header: TxnHeader,
+        record: TxnRecord,
+        result: TxnResult,
+        node_digest: i64 = NO_DIGEST,
+        parent_digest: i64 = NO_DIGEST,
+    ) -> None:
         """Applies anything but a multi, by the record that the txn has."""
         zxid = header.zxid
         time = header.time
         if isinstance(record, SetDataTxn):
             result.path = record.path
-            result.node = self._set_data(record.path, record.data, record.version, zxid, time)
+            result.node = self._set_data(
+                record.path, record.data, record.version, zxid, time, node_digest
+            )
             if result.node is None:
                 result.err = codes.ERR_NO_NODE
         elif isinstance(record, CreateTxn):
             owner: i64 = header.client_id if record.ephemeral else 0
             result.path = record.path
             result.err = self._create(
-                record.path, record.data, record.acl, owner, record.parent_cversion, zxid, time
+                record.path,
+                record.data,
+                record.acl,
+                owner,
+                record.parent_cversion,
+                zxid,
+                time,
+                node_digest,
+                parent_digest,
             )
             result.node = self.nodes.get(record.path)
         elif isinstance(record, DeleteTxn):
@@ -378,6 +403,8 @@ class DataTree:
         parent_cversion: i64,
         zxid: i64,
         time: i64,
+        node_digest: i64 = NO_DIGEST,
+        parent_digest: i64 = NO_DIGEST,
     ) -> i64:
         """Returns the error code.
 
@@ -397,7 +424,7 @@ class DataTree:
         if cversion > parent.cversion:
             parent.cversion = cversion
             parent.pzxid = zxid
-        self._add_digest(parent_path, parent)
+        self._add_digest(parent_path, parent, parent_digest)
         # Replay may have removed the parent and with it its list of children, while the child stayed in the
         # table; so the child is entered also where it exists.
         children = parent.child_paths
@@ -417,7 +444,7 @@ class DataTree:
             self._forget(path, existing)
             if self.acl_trail is not None:
                 self.acl_trail.unsure(zxid)
-        self._insert(path, node)
+        self._insert(path, node, node_digest)
         if owner != 0:
             self.ephemerals.add(path, owner)
         self.approximate_data_size += len(path) + node.data_length()
@@ -438,11 +465,11 @@ class DataTree:
             self.ephemerals.remove(path, node.ephemeral_owner)
         self.approximate_data_size -= len(path) + node.data_length()
 
-    def _insert(self, path: str, node: DataNode) -> None:
+    def _insert(self, path: str, node: DataNode, known: i64 = NO_DIGEST) -> None:
         # The key of ``nodes`` and of the parent's children must be one string, or it is kept twice.
         self.nodes[path] = node
         if self.digest_enabled and not path.startswith(UNCOUNTED_PREFIX):
-            value = node.compute_digest(path)
+            value = node.compute_digest(path) if known == NO_DIGEST else known
             self.digest += value
             if node.data_length() > _DIGEST_KEEP_BYTES:
                 node.digest = value
@@ -489,7 +516,15 @@ class DataTree:
             self.watches.node_deleted(path, parent_path, zxid, acl, self.acls.get(parent.acl_id))
         return codes.OK
 
-    def _set_data(self, path: str, data: bytes | None, version: i64, zxid: i64, time: i64) -> DataNode | None:
+    def _set_data(
+        self,
+        path: str,
+        data: bytes | None,
+        version: i64,
+        zxid: i64,
+        time: i64,
+        known: i64 = NO_DIGEST,
+    ) -> DataNode | None:
         node = self.nodes.get(path)
         if node is None:
             return None
@@ -499,7 +534,7 @@ class DataTree:
         node.mtime = time
         node.mzxid = zxid
         node.version = signed32(version)
-        self._add_digest(path, node)
+        self._add_digest(path, node, known)
         delta = node.data_length() - before
         self.approximate_data_size += delta
         self.quota.update(path, delta, 0)
@@ -617,9 +652,9 @@ class DataTree:
             value = node.digest
             self.digest -= node.compute_digest(path) if value == DIGEST_UNKNOWN else value
 
-    def _add_digest(self, path: str, node: DataNode) -> None:
+    def _add_digest(self, path: str, node: DataNode, known: i64 = NO_DIGEST) -> None:
         if self.digest_enabled and not path.startswith(UNCOUNTED_PREFIX):
-            value = node.compute_digest(path)
+            value = node.compute_digest(path) if known == NO_DIGEST else known
             node.digest = value
             self.digest += value
 
