@@ -57,6 +57,7 @@ class Node:
         kernel_sync: KernelSync | None = None,
     ) -> None:
         self.server = server
+        self._take = server.data_received
         self.loop = asyncio.get_running_loop()
         self.stopped: asyncio.Future[int] = self.loop.create_future()
         self.answer_word = answer_word
@@ -132,7 +133,8 @@ class Node:
             self.snapshot_thread.submit(ready.snapshot)
         if ready.informs and self.informed is not None:
             self.informed(ready.informs)
-        self._carry_out_rare(ready)
+        if ready.has_rare():
+            self._carry_out_rare(ready)
         self._schedule(ready.wake_at_ms)
 
     def _carry_out_rare(self, ready: Ready) -> None:
@@ -206,9 +208,10 @@ class Node:
         self.server.connection_made(port.conn_id, port.port, peer[0], peer[1], port.dial_id)
 
     def port_data(self, conn_id: int, data: bytes) -> None:
-        """Bytes from a connection."""
-        self.turn()
-        self.server.data_received(conn_id, data)
+        """Bytes from a connection: the one thing that happens for every packet."""
+        if not self._in_turn:
+            self.turn()
+        self._take(conn_id, data)
 
     def port_lost(self, port: Port) -> None:
         """A connection is gone."""

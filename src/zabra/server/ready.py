@@ -144,3 +144,18 @@ class Ready:
         # Not -1: the server must stop with this exit code, for this reason.
         self.stop_code: i64 = -1
         self.stop_reason: str = ""
+
+    def has_rare(self) -> bool:
+        """Whether there is more than bytes to send, disk work and commits: most turns have no more."""
+        return (
+            len(self.log_lines) > 0
+            or len(self.words) > 0
+            or len(self.pauses) > 0
+            or len(self.resumes) > 0
+            or len(self.closes) > 0
+            or len(self.listens) > 0
+            or len(self.dials) > 0
+            or len(self.log_reads) > 0
+            or self.reload
+            or self.stop_code >= 0
+        )
