@@ -11,6 +11,7 @@ are left to a thread.  Source: Linux io_submit(2), include/uapi/linux/aio_abi.h.
 
 import asyncio
 import ctypes
+import errno
 import os
 import platform
 import struct
@@ -92,13 +93,11 @@ class KernelSync:
 
     def _result(self) -> int:
         """Takes one completion, waiting for it: 0, or an errno."""
-        while True:
-            try:
-                one = ctypes.c_long(1)
-                self._checked(self._getevents, self._context, one, one, self._event, None)
-                break
-            except InterruptedError:
-                continue
+        one = ctypes.c_long(1)
+        while self._call(ctypes.c_long(self._getevents), self._context, one, one, self._event, None) != 1:
+            code = ctypes.get_errno()
+            if code != errno.EINTR:
+                raise OSError(code, os.strerror(code))
         _, _, result, _ = _EVENT.unpack(self._event.raw)
         return -result if result < 0 else 0
 

@@ -144,8 +144,8 @@ class LogFileReader:
 class LogReader:
     """Reads txns across files, in slices, from ``zxid`` on.
 
-    ``done`` is set at the end, or with the txn ``until``.  ``duplicates`` counts entries skipped because their zxid had been read
-    already (a learner that logged a txn twice).  ``files`` are the files it reads.
+    ``done`` is set at the end, or with the txn ``until``.  ``duplicates`` counts entries skipped because
+    their zxid had been read already (a learner that logged a txn twice).  ``files`` are the files it reads.
     """
 
     def __init__(

@@ -376,7 +376,7 @@ class FileTxnLog:
     # Reading
 
     def reader(self, zxid: int, *, trust_gaps: bool = False, until: int = -1) -> LogReader:
-        """Reads in slices, from ``zxid`` on, what has been synced so far; ``until``: little beyond that txn."""
+        """Reads in slices, from ``zxid`` on, what has been synced; ``until``: little beyond that txn."""
         return LogReader(self.disk, self.folder, zxid, trust_gaps=trust_gaps, until=until)
 
     def read_from(self, zxid: int, last_zxid: int = -1) -> Iterator[tuple[int, bytes]]:
