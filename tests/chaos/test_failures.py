@@ -29,7 +29,7 @@ pytestmark = [
 
 CFG = {"tickTime": 250, "initLimit": 20, "syncLimit": 8, "preAllocSize": 1024}
 COUNT = 4
-WRITES = 600
+WRITES = 4000
 EXIT_TXNLOG_ERROR = 10
 
 
