@@ -105,6 +105,8 @@ class Cluster:
         self.machines: dict[int, Machine] = {}
         # Whoever wants to read along.
         self.trace: Callable[[str], None] | None = None
+        # And a checker that reads along.
+        self.overheard: Callable[[str], None] | None = None
         self.ensemble = None if shape.is_standalone() else ensemble_of(shape)
         self._super_digest = super_digest
         for sid in shape.sids():
@@ -155,6 +157,8 @@ class Cluster:
 
     def say(self, text: str) -> None:
         """A line for whoever reads along."""
+        if self.overheard is not None:
+            self.overheard(text)
         if self.trace is not None:
             self.trace(f"{self.scheduler.now_us / 1_000_000:10.6f} {text}")
 

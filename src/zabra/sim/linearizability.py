@@ -91,9 +91,11 @@ def linearization(operations: Sequence[Operation], initial: State) -> list[Opera
     path: list[int] = []
     while stack:
         done, state, candidate = stack.pop()
+        # What comes before the first that is not done, is done.
+        candidate = max(candidate, (~done & done + 1).bit_length() - 1)
         if done & answered == answered:
             return [ordered[i] for i in path]
-        horizon = min(one.end for i, one in enumerate(ordered) if not done >> i & 1)
+        horizon = _horizon(ordered, done)
         advanced = False
         while candidate < len(ordered) and ordered[candidate].start <= horizon:
             if not done >> candidate & 1:
@@ -111,6 +113,17 @@ def linearization(operations: Sequence[Operation], initial: State) -> list[Opera
         if not advanced and path:
             path.pop()
     return None
+
+
+def _horizon(ordered: Sequence[Operation], done: int) -> int:
+    """The first end of an operation that has not taken effect; what starts later comes later."""
+    place = (~done & done + 1).bit_length() - 1
+    first = ordered[place].end
+    while place < len(ordered) and ordered[place].start <= first:
+        if not done >> place & 1 and ordered[place].end < first:
+            first = ordered[place].end
+        place += 1
+    return first
 
 
 def _by_start(one: Operation) -> tuple[int, int]:

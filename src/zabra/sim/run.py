@@ -21,10 +21,10 @@ from zabra.sim.cluster import Cluster
 from zabra.sim.faults import Nemesis
 from zabra.sim.machine import Process
 from zabra.sim.model import Model
-from zabra.sim.monitor import ClusterMonitor
 from zabra.sim.options import Options
 from zabra.sim.prng import Prng
 from zabra.sim.session_checker import SessionChecker
+from zabra.sim.spec_monitor import SpecMonitor
 from zabra.sim.watch_checker import WatchChecker
 from zabra.sim.workload import BusyProgram
 
@@ -93,11 +93,12 @@ class Run:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.report = Report(options)
-        self.monitor = ClusterMonitor()
+        self.monitor = SpecMonitor()
         self.monitor.judgement = self.report.judgement
         prng = Prng(options.seed, "run")
         self.cluster = Cluster(options.shape(), options.settings(), prng.split("cluster"), self.monitor)
         self.monitor.machines = self.cluster.machines
+        self.cluster.overheard = self.monitor.overheard
         self.programs: list[BusyProgram] = []
         self.nemesis = Nemesis(
             self.cluster, self.monitor, prng.split("nemesis"), options.faults, options.fault_gap_ms

@@ -42,9 +42,9 @@ from zabra.sim.client import SimClient
 from zabra.sim.cluster import OBSERVER_MASTER_PORT, QUORUM_PORT, Cluster, Shape
 from zabra.sim.gate import KINDS, Gate
 from zabra.sim.machine import Process
-from zabra.sim.monitor import ClusterMonitor
 from zabra.sim.prng import Prng
 from zabra.sim.scenario_faults import COMMANDS, DISK_STOPS, KeepOrLose, options_of
+from zabra.sim.spec_monitor import SpecMonitor
 from zabra.sim.wiretap import Wiretap, describe_txn
 
 DASHES: Final = "----"
@@ -127,9 +127,9 @@ def describe_call(call: Call[Any]) -> str:
 class Player:
     """Carries out commands; ``output`` is what they printed."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_steps: bool = False) -> None:
         self.cluster: Cluster | None = None
-        self.monitor = ClusterMonitor()
+        self.monitor = SpecMonitor(keep_steps)
         self.output: list[str] = []
         self.shown = ["roles"]
         self._clients: dict[str, SimClient] = {}
@@ -199,9 +199,10 @@ class Player:
         settings.jute_max_buffer = int(given.get("maxBuffer", "1048575"))
         settings.jute_extra_size = int(given.get("maxBuffer", "1048575"))
         shape = Shape(_sids(given.get("voters", "1,2,3")), _sids(given.get("observers", "")))
-        self.monitor = ClusterMonitor()
+        self.monitor = SpecMonitor(self.monitor.keep)
         self.cluster = _Cluster(shape, settings, Prng(int(given.get("seed", "1")), "scenario"), self.monitor)
         self.monitor.machines = self.cluster.machines
+        self.cluster.overheard = self.monitor.overheard
         self.cluster.trace = self._traced
         network = self.cluster.network
         network.base_us = _STEP_US

@@ -285,6 +285,7 @@ def zxid(player: "Player", cluster: Cluster, words: list[str]) -> None:
     to = int(words[0], 16)
     for process in cluster.serving():
         _stand_at(process, to)
+    player.monitor.spec.jump(to)
 
 
 def _stand_at(process: Process, to: int) -> None:

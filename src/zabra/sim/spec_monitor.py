@@ -1,0 +1,243 @@
+"""SpecMonitor: turns what is seen of servers into steps of upstream's specification, and has them checked.
+
+What a server logs, has on its disk, delivers, and which phase it is in, all seen between its turns, are
+what the specification's variables stand for.  With ``keep`` the steps are kept (a scenario's, or a test's);
+a campaign only checks them.
+"""
+
+from typing import Final
+
+from zabra.proto.txn import TxnEntry
+from zabra.server.ready import (
+    DISK_APPEND,
+    DISK_CURRENT_EPOCH,
+    DISK_SNAPSHOT_BEGIN,
+    DISK_SNAPSHOT_END,
+    DISK_TRUNCATE,
+    DiskCommand,
+)
+from zabra.server.recovery import Recovered
+from zabra.server.roles import leading, learning
+from zabra.sim import spec
+from zabra.sim.machine import Process
+from zabra.sim.monitor import ClusterMonitor
+from zabra.sim.spec import SpecChecker, Step
+from zabra.zab.quorum import QuorumVerifier
+
+# What a server says when a peer breaks the protocol: in a cluster of its like that must not happen.
+COMPLAINTS: Final = (
+    ("does not follow", "proposalConsistent"),
+    ("no proposal is pending", "commitConsistent"),
+    ("is the next proposal", "commitConsistent"),
+    ("the next proposal is", "commitConsistent"),
+    ("UPTODATE before NEWLEADER", "stateConsistent"),
+    ("expected LEADERINFO", "stateConsistent"),
+    ("neither DIFF nor TRUNC nor SNAP", "stateConsistent"),
+    ("a second NEWLEADER", "messageLegal"),
+    ("a second UPTODATE", "messageLegal"),
+    ("unexpected packet while synchronising", "messageLegal"),
+)
+
+
+class Part:
+    """What a process does in the ensemble, as far as it was noticed."""
+
+    __slots__ = ("epoch", "leader", "phase", "role", "verifiers")
+
+    def __init__(self) -> None:
+        self.role = ""
+        self.phase = 0
+        self.epoch = 0
+        self.leader = -1
+        self.verifiers: list[QuorumVerifier] = []
+
+
+class SpecMonitor(ClusterMonitor):
+    """A ClusterMonitor that looks at the specification's invariants too."""
+
+    def __init__(self, keep: bool = False) -> None:
+        super().__init__()
+        self.keep = keep
+        self.steps: list[Step] = []
+        self.spec = SpecChecker(self.judgement)
+        self._parts: dict[int, Part] = {}
+
+    def step(self, step: Step) -> None:
+        """The next one."""
+        if self.keep:
+            self.steps.append(step)
+        # The judgement may have been exchanged since.
+        self.spec.judgement = self.judgement
+        self.spec.take(step)
+
+    # What is seen.
+
+    def _part(self, process: Process, delivers: bool = False) -> Part:
+        """Notices a change of role or phase; ``delivers``: the tree is ahead of what was taken down."""
+        part = self._parts.get(process.sid)
+        if part is None:
+            part = self._parts[process.sid] = Part()
+        server = process.server
+        leads = server.leading
+        if leads is not None:
+            if part.role != "leader" or part.phase != leads.state:
+                self._leader_changes(process, part, leads)
+            return part
+        if part.role == "leader":
+            self.step(Step(spec.LEADER_STOPS, process.sid))
+        learns = server.learning
+        if learns is None:
+            part.role = ""
+            part.phase = 0
+            return part
+        name = server.role.name()
+        if part.role != name or part.phase != learns.state:
+            was_serving = part.role == name and part.phase == learning.BROADCAST
+            part.role, part.phase, part.leader = name, learns.state, learns.leader_sid
+            if learns.state == learning.BROADCAST and not was_serving:
+                zxid = -1 if delivers else server.tree.last_processed_zxid
+                self.step(Step(spec.FOLLOWER_UPTODATE, process.sid, part.leader, zxid))
+        return part
+
+    def _leader_changes(self, process: Process, part: Part, leads: leading.Leading) -> None:
+        before = part.phase if part.role == "leader" else 0
+        part.role, part.phase, part.leader = "leader", leads.state, -1
+        part.epoch = leads.epoch_zxid >> 32
+        if leads.state == leading.LOST:
+            self.step(Step(spec.LEADER_STOPS, process.sid))
+            return
+        # Both may have come in one turn.
+        if before < leading.SYNCHRONIZATION <= leads.state:
+            step = Step(spec.ELECTION_AND_DISCOVERY, process.sid, -1, 0)
+            step.epoch = part.epoch
+            self.step(step)
+        if leads.state == leading.BROADCAST:
+            step = Step(spec.LEADER_ACKLD, process.sid)
+            step.epoch = part.epoch
+            self.step(step)
+
+    def _is_outside(self, process: Process) -> bool:
+        """A standalone server has nobody to agree with."""
+        return process.machine.plan.ensemble is None
+
+    # machine.Monitor
+
+    def started(self, process: Process, recovered: Recovered) -> None:
+        """NodeStart."""
+        super().started(process, recovered)
+        if self._is_outside(process):
+            return
+        self._parts.pop(process.sid, None)
+        self.step(Step(spec.NODE_START, process.sid, -1, max(0, recovered.last_zxid), recovered.recent))
+
+    def ended(self, process: Process) -> None:
+        """NodeCrash."""
+        super().ended(process)
+        if not self._is_outside(process):
+            self._parts.pop(process.sid, None)
+            self.step(Step(spec.NODE_CRASH, process.sid))
+
+    def submitted(self, process: Process, commands: list[DiskCommand]) -> None:
+        """What is handed to the log belongs to the history from then on."""
+        super().submitted(process, commands)
+        if self._is_outside(process):
+            return
+        part = self._parts.get(process.sid)
+        if part is None or part.role != "leader" or part.phase != leading.BROADCAST:
+            part = self._part(process, True)
+        # Else it proposed as a leader, whatever has become of it in the same turn.
+        for command in commands:
+            if command.kind == DISK_APPEND:
+                self._appended(process, part, command)
+            elif command.kind == DISK_CURRENT_EPOCH and part.role == "follower":
+                step = Step(spec.FOLLOWER_NEWLEADER, process.sid, part.leader)
+                step.epoch = command.value
+                self.step(step)
+
+    def _appended(self, process: Process, part: Part, command: DiskCommand) -> None:
+        if part.role == "leader":
+            action = spec.LEADER_REQUEST
+        elif part.phase == learning.BROADCAST:
+            action = spec.FOLLOWER_PROPOSAL
+        else:
+            action = spec.FOLLOWER_PROPOSAL_IN_SYNC
+        if part.role != "observer":
+            self.step(Step(action, process.sid, part.leader, 0, command.entries))
+
+    def logged(self, process: Process, commands: list[DiskCommand]) -> None:
+        """What is on the disk."""
+        super().logged(process, commands)
+        part = self._parts.get(process.sid)
+        if part is None or part.role == "observer" or self._is_outside(process):
+            return
+        zxid = 0
+        for command in commands:
+            kind = command.kind
+            if kind == DISK_APPEND:
+                zxid = command.entries[-1].header.zxid
+            elif kind == DISK_SNAPSHOT_BEGIN:
+                process.notes["snapshot"] = command.zxid
+            elif kind in (DISK_TRUNCATE, DISK_SNAPSHOT_END):
+                at = process.notes.get("snapshot", 0) if kind == DISK_SNAPSHOT_END else command.zxid
+                step = Step(spec.FOLLOWER_SYNC, process.sid, part.leader, at)
+                step.word = spec.SNAP if kind == DISK_SNAPSHOT_END else spec.TRUNC
+                self.step(step)
+                zxid = max(zxid, at)
+            elif kind == DISK_CURRENT_EPOCH:
+                if zxid:
+                    self.step(Step(spec.LOG_DURABLE, process.sid, -1, zxid))
+                if part.role == "follower":
+                    step = Step(spec.FOLLOWER_EPOCH_UPDATED, process.sid, part.leader)
+                    step.epoch = command.value
+                    self.step(step)
+        if zxid:
+            self.step(Step(spec.LOG_DURABLE, process.sid, -1, zxid))
+
+    def informed(self, process: Process, entries: list[TxnEntry]) -> None:
+        """Deliveries."""
+        super().informed(process, entries)
+        if self._is_outside(process):
+            return
+        part = self._part(process, True)
+        if part.role == "leader":
+            step = Step(spec.LEADER_ACK, process.sid, -1, 0, entries)
+            step.quorum = self._quorum(process, part)
+            self.step(step)
+        elif part.role:
+            action = spec.OBSERVER_INFORM if part.role == "observer" else spec.FOLLOWER_COMMIT
+            self.step(Step(action, process.sid, part.leader, 0, entries))
+
+    def _quorum(self, process: Process, part: Part) -> "_Quorum":
+        """Who is a quorum to this leader: now, or when it was last asked (a view may just have changed)."""
+        peer = process.server.peer
+        assert peer is not None
+        now = peer.verifiers()
+        before = part.verifiers
+        part.verifiers = list(now)
+        return _Quorum([*now, *before])
+
+    def turned(self, process: Process) -> None:
+        """A phase may have ended."""
+        super().turned(process)
+        if not self._is_outside(process):
+            self._part(process)
+
+    def overheard(self, text: str) -> None:
+        """A line of a server's log."""
+        for words, invariant in COMPLAINTS:
+            if words in text:
+                sid = text.partition(":")[0]
+                step = Step(spec.NODE_CRASH, int(sid) if sid.isdecimal() else -1)
+                step.action = text
+                step.word = invariant
+                self.step(step)
+
+
+class _Quorum:
+    """Whether servers are a quorum of one of several views."""
+
+    def __init__(self, verifiers: list[QuorumVerifier]) -> None:
+        self.verifiers = verifiers
+
+    def __call__(self, sids: list[int]) -> bool:
+        return any(verifier.contains_quorum(sids) for verifier in self.verifiers)
