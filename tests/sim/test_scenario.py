@@ -7,8 +7,8 @@ import pytest
 from zabra.sim.scenario import Player, ScenarioError, parse
 
 FOLDER = Path(__file__).parent.parent / "scenarios"
-# Those of upstream's bugs are played by test_zk_regressions.
-FILES = sorted(path for path in FOLDER.glob("*.txt") if not path.name.startswith("zk_"))
+# Those of upstream's bugs, and its traces, are played by test_zk_regressions.
+FILES = sorted(path for path in FOLDER.glob("*.txt") if not path.name.startswith(("zk_", "tla_")))
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])

@@ -1,4 +1,4 @@
-"""The specification's invariants: a true trace keeps them all, and each finds what was doctored to break it."""
+"""The specification's invariants: a true trace keeps them, and each finds what was doctored to break it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The 40 named bugs of upstream: each scenario passes, and fails with its bug put back.
+"""The 40 named bugs of upstream, and published traces: each passes, and fails with its bug put back.
 
-The bugs are ``zk_bugs.BUGS``, the scenarios ``tests/scenarios/zk_*.txt``.
+The bugs are ``zk_bugs.BUGS``, the scenarios ``tests/scenarios/zk_*.txt``; the traces are ``tla_*.txt`` there.
 """
 
 from pathlib import Path
@@ -14,22 +14,38 @@ from zabra.sim.scenario import Player, ScenarioError
 
 FOLDER = Path(__file__).parent.parent / "scenarios"
 NAMED = 40
+# Four traces show a bug, three are demonstrations without one.
+TRACES = {
+    "tla_2845_process_consistency": "zk_2845_memory_behind_the_log",
+    "tla_2845_proposal_consistent": "zk_2845_memory_behind_the_log",
+    "tla_2845_leader_log_completeness": "zk_2845_memory_behind_the_log",
+    "tla_3911_leader_log_completeness": "zk_3911_acked_history_is_durable",
+    "tla_demo_1": "",
+    "tla_demo_2": "",
+    "tla_demo_3": "",
+}
 
 
 def test_every_scenario_has_its_bug_and_every_bug_its_scenario() -> None:
     assert sorted(path.stem for path in FOLDER.glob("zk_*.txt")) == sorted(bug.scenario for bug in BUGS)
     assert len(BUGS) == NAMED
+    assert sorted(path.stem for path in FOLDER.glob("tla_*.txt")) == sorted(TRACES)
 
 
-def caught(bug: Bug) -> str:
+def failure(scenario: str) -> str:
+    """How a scenario fails; "" if it does not."""
+    text = (FOLDER / f"{scenario}.txt").read_text()
+    try:
+        played = Player().play(text)
+    except (AssertionError, ScenarioError) as error:
+        return f"{scenario}: {type(error).__name__}: {error}"
+    return "" if played == text else f"{scenario}: another output (make rewrite shows which)"
+
+
+def caught(bug: Bug, scenario: str = "") -> str:
     """How the scenario fails with the bug in the code; "" if it does not."""
-    text = (FOLDER / f"{bug.scenario}.txt").read_text()
     with planted(*bug.plants):
-        try:
-            played = Player().play(text)
-        except (AssertionError, ScenarioError) as error:
-            return f"{type(error).__name__}: {error}"
-    return "" if played == text else "another output"
+        return failure(scenario or bug.scenario)
 
 
 @pytest.mark.campaign
@@ -39,19 +55,19 @@ def test_a_scenario_fails_with_its_bug(bug: Bug) -> None:
     assert caught(bug)
 
 
-def failure(bug: Bug) -> str:
-    """How the scenario fails as the code is; "" if it does not."""
-    text = (FOLDER / f"{bug.scenario}.txt").read_text()
-    try:
-        played = Player().play(text)
-    except (AssertionError, ScenarioError) as error:
-        return f"{bug.scenario}: {type(error).__name__}: {error}"
-    return "" if played == text else f"{bug.scenario}: another output (make rewrite shows which)"
+@pytest.mark.interpreted
+@pytest.mark.parametrize("trace", [trace for trace, bug in TRACES.items() if bug])
+def test_a_trace_fails_with_its_bug(trace: str) -> None:
+    bug = next(bug for bug in BUGS if bug.scenario == TRACES[trace])
+    assert caught(bug, trace)
 
 
-def test_the_40_regressions_pass(reliability: Report) -> None:
-    violations = [text for text in map(failure, BUGS) if text]
-    reliability("R5", "zk-regressions", regressions=len(BUGS), violations=len(violations))
+def test_the_regressions_and_the_traces_pass(reliability: Report) -> None:
+    scenarios = [*[bug.scenario for bug in BUGS], *TRACES]
+    violations = [text for text in map(failure, scenarios) if text]
+    reliability(
+        "R5", "zk-regressions", regressions=len(BUGS), traces=len(TRACES), violations=len(violations)
+    )
     assert violations == []
 
 

@@ -22,7 +22,8 @@ A file is a list of blocks.  A block is commands, a line of dashes and the outpu
     logs / trees                          last zxid of every disk; the nodes of every server
     committed                             the committed log, as far as anybody has shown it
 
-Packets, disks and files, and what is expected: see ``scenario_faults``.
+Packets, disks and files, and what is expected: see ``scenario_faults``.  Traces of upstream's TLA+
+specification: see ``spec_schedule``.
 
 Nothing is random: every packet takes 1 ms, every fsync 1 ms.
 """
@@ -45,6 +46,8 @@ from zabra.sim.machine import Process
 from zabra.sim.prng import Prng
 from zabra.sim.scenario_faults import COMMANDS, DISK_STOPS, KeepOrLose, options_of
 from zabra.sim.spec_monitor import SpecMonitor
+from zabra.sim.spec_schedule import COMMANDS as SPEC_COMMANDS
+from zabra.sim.spec_schedule import Schedule
 from zabra.sim.wiretap import Wiretap, describe_txn
 
 DASHES: Final = "----"
@@ -136,6 +139,7 @@ class Player:
         self._tap = Wiretap((QUORUM_PORT, OBSERVER_MASTER_PORT))
         self._calls: dict[str, list[Call[Any]]] = {}
         self.gate: Gate
+        self.schedule = Schedule()
         # How each server was synchronised last.
         self.synchronised: dict[int, str] = {}
 
@@ -380,6 +384,10 @@ class Player:
             cluster.run_ms(5)
             waited += 5
 
+    def ask(self, name: str, call: Call[Any]) -> None:
+        """A client asks, and nobody waits for the answer."""
+        self._clients[name].ask(call)
+
     def _client_command(self, name: str, words: list[str]) -> None:
         waits = not name.endswith("?")
         client = self._clients[name.rstrip("?")]
@@ -480,6 +488,7 @@ _COMMANDS: Final[dict[str, _Command]] = {
     "trees": Player.trees,
     "committed": Player.committed,
     **COMMANDS,
+    **SPEC_COMMANDS,
 }
 
 
