@@ -18,7 +18,7 @@ _VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\d[ T][\d:,.]{8,12}"), "#date"),
     # Times in milliseconds; a sequence number has ten digits and stays.
     (re.compile(r"\b\d{12,}\b"), "#"),
-    (re.compile(r"zxid(: | ?= ?)\d+"), "zxid=#"),
+    (re.compile(r"zxid(: | ?= ?)[0-9a-f]+\b"), "zxid=#"),
     (re.compile(r"took [\d.]+ secs"), "took # secs"),
     (re.compile(r"time = \d+ msec"), "time = # msec"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:#"),

@@ -133,9 +133,16 @@ def _compare_once(ensemble: Ensemble) -> tuple[int, str]:
 
 
 def digest_mismatches(ensemble: Ensemble) -> dict[int, str]:
-    """What each running member counts."""
-    running = {sid: member for sid, member in ensemble.members.items() if member.running}
-    return {sid: monitor(member).get("digest_mismatches_count", "?") for sid, member in running.items()}
+    """What each running member counts, once it serves."""
+    found = {}
+    for sid, member in ensemble.members.items():
+        if member.running:
+            found[sid] = poll(
+                f"{member.name} tells its counters",
+                30,
+                lambda member=member: monitor(member).get("digest_mismatches_count"),
+            )
+    return found
 
 
 def check_digests(ensemble: Ensemble) -> None:
