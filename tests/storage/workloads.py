@@ -53,6 +53,19 @@ def roll_by_size(disk: SimDisk, promises: Promises) -> None:
         peer.log(count)
 
 
+def zeros_ahead(disk: SimDisk, promises: Promises) -> None:
+    peer = Peer(disk, promises)
+    _fill(disk, peer)
+    for count in (3, 12, 1, 7, 8, 2):
+        peer.log(count)
+
+
+def _fill(disk: SimDisk, peer: Peer) -> None:
+    log = FileTxnLog(disk, FOLDER, preallocate_bytes=16384, fill_bytes=512)
+    log.open()
+    peer.store = FileTxnSnapLog(log, peer.store.snaps)
+
+
 def exact_snapshots(disk: SimDisk, promises: Promises) -> None:
     peer = Peer(disk, promises)
     for count in (4, 9, 6):
@@ -314,6 +327,7 @@ WORKLOADS: list[Workload] = [
     append_batches,
     roll_often,
     roll_by_size,
+    zeros_ahead,
     exact_snapshots,
     fuzzy_snapshot,
     compressed_snapshots,
@@ -335,6 +349,7 @@ def everything_once(disk: SimDisk, promises: Promises) -> None:
     disk.create("initialize")
     disk.sync_folder("")
     peer = Peer(disk, promises)
+    _fill(disk, peer)
     peer.log(5)
     for _ in range(4):
         save_snapshot(peer.store, peer.applied.tree)

@@ -26,6 +26,7 @@ _REWRITE_BYTES: Final = 1024 * 1024
 DEFAULT_PREALLOCATE_BYTES: Final = 64 * 1024 * 1024
 # Upstream grows a file once less than this is left behind the entries.
 _GROW_MARGIN_BYTES: Final = 4096
+DEFAULT_FILL_BYTES: Final = 1024 * 1024
 # Entries gathered before a write (and fsync) of its own.
 _MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 
@@ -38,6 +39,7 @@ class FileTxnLog:
         preallocate_bytes: a file grows by this much at a time (``preAllocSize``, which is in KiB); 0: not.
         size_limit_bytes: ``sync`` rolls once a file is larger (``txnLogSizeLimitInKb``); 0: never.
         force_sync: False leaves durability to the operating system (``forceSync=no``).
+        fill_bytes: zeros are written so far ahead of the entries, where a file grows by more (``_fill``).
     """
 
     def __init__(
@@ -48,16 +50,20 @@ class FileTxnLog:
         preallocate_bytes: int = DEFAULT_PREALLOCATE_BYTES,
         size_limit_bytes: int = 0,
         force_sync: bool = True,
+        fill_bytes: int = DEFAULT_FILL_BYTES,
     ) -> None:
         self.disk = disk
         self.folder = folder
         self._preallocate_bytes = preallocate_bytes
         self._size_limit_bytes = size_limit_bytes
         self.force_sync = force_sync
+        self._fill_bytes = fill_bytes
         self._file: DiskFile | None = None
         self._file_path = ""
         self._position = 0
         self._file_size = 0
+        # Up to here blocks have been written, not only reserved.
+        self._filled = 0
         self._closed_bytes = 0
         self._batch: list[bytes] = []
         self._batch_bytes = 0
@@ -191,7 +197,7 @@ class FileTxnLog:
         file = self._file
         if file is None or self._broken or self._batch or 0 < self._size_limit_bytes < self._position + size:
             return None
-        if self._preallocate_bytes > 0 and self._position + size + _GROW_MARGIN_BYTES >= self._file_size:
+        if self._preallocate_bytes > 0 and self._position + size + _GROW_MARGIN_BYTES >= self._room():
             return None
         return file
 
@@ -242,7 +248,7 @@ class FileTxnLog:
         header = fmt.encode_file_header()
         file.write(header)
         self._position = len(header)
-        self._file_size = self._position
+        self._file_size = self._filled = self._position
         self._grow(file, 0)
         file.sync()
         self.disk.rename(new, path)
@@ -265,6 +271,30 @@ class FileTxnLog:
         if size > self._file_size:
             file.preallocate(size)
             self._file_size = size
+        if self._fills() and self._position + more + _GROW_MARGIN_BYTES >= self._filled:
+            self._fill(file, more)
+
+    def _fills(self) -> bool:
+        """Whether files are large enough for zeros to pay."""
+        return self._preallocate_bytes > self._fill_bytes
+
+    def _room(self) -> int:
+        """Up to where entries can be written without another step."""
+        return self._filled if self._fills() else self._file_size
+
+    def _fill(self, file: DiskFile, more: int) -> None:
+        """Writes zeros over what is only reserved, ahead of ``more`` bytes of entries.
+
+        A reserved block is made a written one in the file system's journal by the first fsync behind a write to
+        it, and that takes as long as the fsync itself; all that share the disk wait for the same journal.
+        Docs/adr/0113 has figures.
+        """
+        start = max(self._filled, self._position)
+        end = min(self._file_size, self._position + more + _GROW_MARGIN_BYTES + self._fill_bytes)
+        file.seek(start)
+        file.write(bytes(end - start))
+        file.seek(self._position)
+        self._filled = end
 
     def sync(self) -> None:
         """Makes everything appended durable.  A failure is final: see the module's text."""
@@ -302,7 +332,7 @@ class FileTxnLog:
         finally:
             file.close()
         self._closed_bytes += self._position
-        self._position = self._file_size = 0
+        self._position = self._file_size = self._filled = 0
         self._file_path = ""
 
     def close(self) -> None:
