@@ -83,7 +83,7 @@ def test_none_is_said_only_of_what_all_could_read(seed: int) -> None:
     writer = Writer(seed)
     opened: list[tuple[str, int]] = []
     for _ in range(120):
-        there = [path for path in PATHS if (node := writer.tree.find(path)) and not seen(writer.tree, path)]
+        there = [path for path in PATHS if writer.tree.find(path) and not seen(writer.tree, path)]
         writer.step()
         opened += [(path, writer.zxid) for path in there]
     assert opened

@@ -285,9 +285,9 @@ class FileTxnLog:
     def _fill(self, file: DiskFile, more: int) -> None:
         """Writes zeros over what is only reserved, ahead of ``more`` bytes of entries.
 
-        A reserved block is made a written one in the file system's journal by the first fsync behind a write to
-        it, and that takes as long as the fsync itself; all that share the disk wait for the same journal.
-        Docs/adr/0113 has figures.
+        A reserved block is made a written one in the file system's journal by the first fsync behind a write
+        to it, which takes as long as the fsync itself; all that share the disk wait for the same journal.
+        See docs/adr/0113.
         """
         start = max(self._filled, self._position)
         end = min(self._file_size, self._position + more + _GROW_MARGIN_BYTES + self._fill_bytes)
