@@ -29,6 +29,7 @@ from zabra.zab.discovery import (
 from zabra.zab.phases import SYNC_DIFF, SYNC_SNAP, SYNC_TRUNC
 from zabra.zab.quorum import QuorumMaj
 from zabra.zab.synchronization import LearnerSync, NewLeaderAcks, SyncCommand, choose_sync
+from zabra.zab.vote import supersedes
 from zabra.zab.zxid import epoch_of, make_zxid
 
 OP_OF_MODE = {SYNC_DIFF: codes.PACKET_DIFF, SYNC_TRUNC: codes.PACKET_TRUNC, SYNC_SNAP: codes.PACKET_SNAP}
@@ -414,3 +415,99 @@ def test_section_iv_c_a_new_follower_gets_the_history_and_what_is_proposed_since
         make_zxid(3, 2),
         make_zxid(3, 3),
     ]
+
+
+def test_section_iv_a_an_epoch_has_one_leader_that_a_quorum_acked() -> None:
+    """IV-A and the claim of III-B: a process acks an epoch once, so of two leaders one has no quorum."""
+    for first, second in itertools.product(itertools.combinations(range(5), 3), repeat=2):
+        accepted = dict.fromkeys(range(5), 3)
+        acks = []
+        for quorum in (first, second):
+            acked = []
+            for sid in quorum:
+                answer = answer_epoch(make_zxid(4, 0), accepted[sid], 3)
+                assert not answer.reason
+                if answer.save_accepted_epoch >= 0:
+                    accepted[sid] = answer.save_accepted_epoch
+                    acked.append(sid)
+            acks.append(acked)
+        verifier = QuorumMaj([0, 1, 2, 3, 4], 0)
+        assert [verifier.contains_quorum(acked) for acked in acks] == [True, False]
+
+
+def test_section_iv_a_the_leader_waits_for_a_quorum_and_not_for_ever() -> None:
+    """IV-A: without a quorum of CEPOCH, or of ACK-E, the prospective leader goes back to phase 0."""
+    proposer = EpochProposer(1, QuorumMaj([1, 2, 3], 0), StateSummary(0, 0), 1000, 0)
+    proposer.start(0)
+    assert proposer.tick(999) == ""
+    assert "quorum" in proposer.tick(1000)
+    proposer = EpochProposer(1, QuorumMaj([1, 2, 3], 0), StateSummary(0, 0), 1000, 0)
+    proposer.start(0)
+    proposer.learner_info(2, 0)
+    proposer.accepted_epoch_saved(500)
+    assert proposer.tick(1499) == ""
+    assert "acked by quorum" in proposer.tick(1500)
+    acks = NewLeaderAcks([QuorumMaj([1, 2, 3], 0)], make_zxid(1, 0), 1000, 0)
+    acks.ack(1, make_zxid(1, 0))
+    assert acks.tick(999) == ""
+    assert "quorum" in acks.tick(1000)
+
+
+def test_section_iv_b_a_follower_delivers_the_history_in_order_and_serves_on_commit() -> None:
+    """IV-B, f.2.2: upon COMMIT (here UPTODATE) the follower delivers what it has accepted, in zxid order."""
+    learner = LearnerSync(0, make_zxid(3, 0), False)
+    learner.packet(QuorumPacket(codes.PACKET_DIFF, make_zxid(2, 3), None, None))
+    for counter in (1, 2, 3):
+        learner.packet(QuorumPacket(codes.PACKET_PROPOSAL, make_zxid(2, counter), b"txn", None))
+        learner.packet(QuorumPacket(codes.PACKET_COMMIT, make_zxid(2, counter), None, None))
+    learner.packet(QuorumPacket(codes.PACKET_NEWLEADER, make_zxid(3, 0), None, None))
+    apply = next(c for c in learner.durable() if c.kind == sync.APPLY)
+    assert [txn.zxid for txn in apply.txns] == [make_zxid(2, counter) for counter in (1, 2, 3)]
+    assert not learner.is_finished()
+    done = learner.packet(QuorumPacket(codes.PACKET_UPTODATE, -1, None, None))
+    assert [c.kind for c in done] == [sync.ACK, sync.DONE]
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=5))
+def test_section_iv_c_a_follower_accepts_proposals_without_gaps(counters: list[int]) -> None:
+    """IV-C, f.3.2 over FIFO channels: it accepts <v, z> after everything its leader proposed before z."""
+    learner = LearnerSync(make_zxid(1, 0), make_zxid(1, 0), False)
+    learner.packet(QuorumPacket(codes.PACKET_DIFF, make_zxid(1, 0), None, None))
+    due = 1
+    for counter in counters:
+        given_out = learner.packet(QuorumPacket(codes.PACKET_PROPOSAL, make_zxid(1, counter), b"txn", None))
+        if counter != due:
+            assert [c.kind for c in given_out] == [sync.REFUSE]
+            return
+        assert given_out == []
+        due += 1
+
+
+def test_section_iii_b_a_primary_may_have_several_txns_outstanding() -> None:
+    """I and III-B (figure 1): of several outstanding, what is delivered is a prefix of what was broadcast."""
+    verifier = QuorumMaj([1, 2, 3], 0)
+    for acked in range(4):
+        order = Broadcast(1, [verifier], make_zxid(3, 0))
+        proposed = [order.propose(order.next_zxid(), b"").zxid for _ in range(3)]
+        delivered = []
+        # A follower that has missed one acks nothing behind it; should it do so, nothing comes of it.
+        for zxid in [*proposed[:acked], proposed[-1]]:
+            delivered += [p.zxid for p in order.ack(2, zxid)]
+        delivered += [p.zxid for p in order.log_synced(proposed[-1])]
+        assert delivered == proposed[: len(delivered)]
+        assert len(delivered) == (3 if acked >= 2 else acked)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3), st.integers(0, 3)), min_size=3, max_size=3))
+def test_section_v_the_election_orders_votes_totally(votes: list[tuple[int, int, int]]) -> None:
+    """V-A: the leader elected has the latest history: by epoch, then zxid, then identifier."""
+
+    def beats(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+        return supersedes(*one, *other)
+
+    one, two, three = votes
+    assert not beats(one, one)
+    assert beats(one, two) + beats(two, one) == (one != two)
+    if beats(one, two) and beats(two, three):
+        assert beats(one, three)
+    assert beats((1, 0, 2), (5, 3, 1))
