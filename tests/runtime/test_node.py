@@ -1,13 +1,16 @@
-"""Node: doors that cannot be opened yet."""
+"""Node: doors that cannot be opened yet, and connections that end while they begin."""
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from zabra.runtime.node import Node
-from zabra.server.ready import PORT_ELECTION, PORT_QUORUM
+from zabra.runtime.ports import Port
+from zabra.runtime.sockets import SocketOptions
+from zabra.server.ready import PORT_ELECTION, PORT_QUORUM, Dial
 from zabra.testing import AsyncEnsemble
 
 
@@ -48,5 +51,53 @@ def test_patience_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture, port: i
             with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(OSError, match="in use"):
                 await node.open_patiently(port, "127.0.0.1", other.getsockname()[1])
             assert caplog.text.count("cannot listen on") == attempts - 1
+
+    asyncio.run(main())
+
+
+class Told:
+    """What a server hears of its connections."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def connection_made(self, conn_id: int, port: int, host: str, number: int, dial_id: int) -> None:
+        self.calls.append(f"made {conn_id} for dial {dial_id}")
+
+    def connection_lost(self, conn_id: int) -> None:
+        self.calls.append(f"lost {conn_id}")
+
+    def dial_failed(self, dial_id: int) -> None:
+        self.calls.append(f"failed {dial_id}")
+
+
+class CutOff:
+    """A loop on which the time to connect is over just when the connection is there.
+
+    As uvloop does it: the transport is closed, and the protocol is not told.
+    """
+
+    async def create_connection(self, factory: Callable[[], Port], host: str, number: int) -> None:
+        port = factory()
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(asyncio.Protocol, host, number)
+        port.connection_made(transport)
+        transport.abort()
+        raise TimeoutError
+
+
+def test_a_dial_that_ends_when_it_is_made_leaves_no_dead_connection() -> None:
+    """It did once, on a machine too busy to dial in time; the next write to it stopped the server."""
+
+    async def main() -> None:
+        node = object.__new__(Node)
+        told = Told()
+        node.__dict__.update(loop=CutOff(), server=told, ports={}, ended=False, _next_conn_id=7)
+        node.__dict__.update(sockets=SocketOptions(), turn=lambda: None)
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            number = door.getsockname()[1]
+            await node._dial(Dial(3, PORT_ELECTION, [("127.0.0.1", number)], 1000))
+            assert node.ports == {}
+            assert told.calls == ["made 7 for dial 3", "lost 7"]
 
     asyncio.run(main())

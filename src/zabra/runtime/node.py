@@ -343,16 +343,26 @@ class Node:
     async def _dial(self, dial: Dial) -> None:
         """Tries the addresses in turn."""
         for host, number in dial.addresses:
-            try:
-                async with asyncio.timeout(dial.timeout_ms / 1000):
-                    await self.loop.create_connection(
-                        lambda: Port(self, int(dial.port), int(dial.dial_id)), host, number
-                    )
+            if await self._dial_one(dial, host, number):
                 return
-            except (OSError, TimeoutError) as error:
-                log.debug("dialling %s:%d: %s", host, number, error)
         self.turn()
         self.server.dial_failed(int(dial.dial_id))
+
+    async def _dial_one(self, dial: Dial, host: str, number: int) -> bool:
+        """Whether a connection was made, however short its life."""
+        port = Port(self, int(dial.port), int(dial.dial_id))
+        try:
+            async with asyncio.timeout(dial.timeout_ms / 1000):
+                await self.loop.create_connection(lambda: port, host, number)
+        except (OSError, TimeoutError) as error:
+            log.debug("dialling %s:%d: %s", host, number, error)
+            if port.transport is None:
+                return False
+            # It was made, and the time ran out before that was known here.  uvloop has closed it, and tells
+            # nobody.
+            port.transport.abort()
+            self.port_lost(port)
+        return True
 
     async def _read_log(self, read: LogRead) -> None:
         """Reads txns back from the log, off the loop."""
