@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from zabra.cli.version import version_text
 
 # Modules with a ``register(subparsers)``, in the order in which help lists them.
-COMMANDS = ("server", "up", "watch", "files", "bench", "sim", "config")
+COMMANDS = ("server", "up", "watch", "mirror", "files", "bench", "sim", "config")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -234,7 +234,7 @@ class PublisherRun:
         """Where reading goes on for a publisher whose own cursor is ``own``."""
         if await asyncio.to_thread(self._store.read, self.plan.name) > own:
             # From when it had none; the target has been made anew since.
-            await self._save(own)
+            await self._save(max(own, 0))
         known = self._reached
         if known is None:
             known = self._reached_saved = await asyncio.to_thread(self._store.read_reached, self.plan.name)

@@ -24,6 +24,7 @@ BUILT_IN: Final = {
     "nats": "zabra.plugins.builtin.nats:NatsPublisher",
     "redis": "zabra.plugins.builtin.redis:RedisPublisher",
     "postgres": "zabra.plugins.builtin.postgres:PostgresPublisher",
+    "zookeeper": "zabra.plugins.builtin.zookeeper:ZooKeeperPublisher",
 }
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")

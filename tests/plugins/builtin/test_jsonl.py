@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 
 import pytest
 from tests.plugins.helpers import E1, create
@@ -43,6 +44,13 @@ def zxids(path):
     return [int(row["zxid"], 16) for row in map(json.loads, path.read_text().splitlines()) if "zxid" in row]
 
 
+@pytest.fixture
+def _hurried(monkeypatch):
+    """Hundreds of starts need no disk that obeys."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.mark.usefixtures("_hurried")
 def test_cut_anywhere(tmp_path):
     whole = tmp_path / "whole"
     batches = [[E1 + 1, E1 + 2], [E1 + 3]]
@@ -56,19 +64,28 @@ def test_cut_anywhere(tmp_path):
             assert torn.read_bytes() == data, cut
 
 
+@pytest.mark.usefixtures("_hurried")
 def test_an_unfinished_snapshot_goes(tmp_path):
     whole = tmp_path / "whole"
     publish(whole, [E1 + 1])
     before = whole.read_bytes()
-    publish(whole, snap=snapshot(E1 + 9, 2500))
+    publish(whole, snap=snapshot(E1 + 9, 1200))
     data = whole.read_bytes()
     torn = tmp_path / "torn"
-    for cut in [*range(len(before), len(before) + 300), *range(len(data) - 200, len(data))]:
+    for cut in [*range(len(before), len(before) + 300), *range(len(data) - 100, len(data))]:
         torn.write_bytes(data[:cut])
         assert publish(torn) == E1 + 1
         assert torn.read_bytes() == before
     assert publish(whole, [E1 + 10]) == E1 + 9
     assert zxids(whole) == [E1 + 1, E1 + 10]
+
+
+def test_a_power_cut_may_leave_zeros(tmp_path):
+    """The file has grown, the first of its sectors was never written."""
+    path = tmp_path / "torn"
+    path.write_bytes(bytes(512) + b'x"}\n')
+    assert publish(path, [E1 + 1]) == 0
+    assert zxids(path) == [E1 + 1]
 
 
 def test_a_file_that_is_somebody_elses_is_left_alone(tmp_path):
