@@ -26,6 +26,7 @@ class Server:
         self.feed = Feed(self.log.open, self.log.last, memory_txns=5)
         self.publisher = publisher
         self.is_voter = False
+        self.looks = 0
         self.bytes_from = 0
         options = HostOptions(max_backoff_ms=1, **host_options)
         self.host = PublisherHost(
@@ -35,9 +36,13 @@ class Server:
             TreeSnapshots(self.feed, lambda: self.tree),
             7,
             lambda: int(self.tree.last_processed_zxid),
-            lambda: self.is_voter,
+            self.votes,
             lambda zxid: self.bytes_from,
         )
+
+    def votes(self):
+        self.looks += 1
+        return self.is_voter
 
     def commit(self, *zxids):
         entries = [create(zxid) for zxid in zxids]
@@ -296,6 +301,49 @@ def test_voters_refuse_until_told_otherwise(tmp_path, caplog):
         await until(lambda: refused.closed)
         await server.host.stop()
         await other.host.stop()
+
+    run(main)
+
+
+def test_who_votes_for_a_moment_has_no_two_publishers(tmp_path):
+    """What the first has under way ends before the second one begins."""
+
+    async def main():
+        going_on = asyncio.Event()
+        let_go = asyncio.Event()
+        open_now = 0
+
+        class Slow(Noted):
+            async def open(self, context):
+                nonlocal open_now
+                open_now += 1
+                assert open_now == 1
+                return await super().open(context)
+
+            async def inform(self, txns):
+                going_on.set()
+                await let_go.wait()
+                return await super().inform(txns)
+
+            async def close(self):
+                nonlocal open_now
+                open_now -= 1
+
+        noted = Slow()
+        server = Server(tmp_path, noted)
+        server.host.start()
+        server.commit(E1 + 1)
+        await going_on.wait()
+        server.is_voter = True
+        await until(lambda: not server.host._tasks)
+        server.is_voter = False
+        looks = server.looks
+        await until(lambda: server.looks > looks + 1)
+        assert noted.opened == 1
+        let_go.set()
+        await until(lambda: noted.opened == 2)
+        await server.host.stop()
+        assert noted.zxids == [E1 + 1]
 
     run(main)
 

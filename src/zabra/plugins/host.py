@@ -331,6 +331,8 @@ class PublisherHost:
             for plan in plans
         ]
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # Those that were told to end, because the server votes now.
+        self._ending: dict[str, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
 
     def informed(self, entries: list[TxnEntry]) -> None:
@@ -344,13 +346,14 @@ class PublisherHost:
 
     async def stop(self) -> None:
         """Stops all; cursors are saved."""
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *self._ending.values()]
         if self._watch is not None:
             tasks.append(self._watch)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = {}
+        self._ending = {}
         self._watch = None
 
     async def _keep_watch(self) -> None:
@@ -376,11 +379,15 @@ class PublisherHost:
     def _allow(self, run: PublisherRun, may_run: bool) -> None:
         name = run.plan.name
         task = self._tasks.get(name)
+        ending = self._ending.get(name)
         if may_run and task is None:
+            if ending is not None and not ending.done():
+                # What it has under way must not meet what a second one does.
+                return
             self._tasks[name] = asyncio.create_task(run.run(), name=f"publisher-{name}")
         elif not may_run and task is not None:
             task.cancel()
-            del self._tasks[name]
+            self._ending[name] = self._tasks.pop(name)
 
     def statuses(self) -> list[PublisherStatus]:
         """For operators, in the order of the configuration."""
