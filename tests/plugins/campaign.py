@@ -329,13 +329,20 @@ class MirrorTarget:
             if change.path.startswith(TOP)
         ]
         # A setACL is repeated where a crash hides that it was done: it changes nothing then.
-        doubles = sum(one == before and one[0] == "setACL" for one, before in zip(made[1:], made, strict=False))
+        doubles = sum(
+            one == before and one[0] == "setACL" for one, before in zip(made[1:], made, strict=False)
+        )
         made = [one for place, one in enumerate(made) if one[0] != "setACL" or one != made[place - 1]]
         wanted = [one for place, one in enumerate(wanted) if one[0] != "setACL" or one != wanted[place - 1]]
         for place, (one, other) in enumerate(zip(made, wanted, strict=False)):
             assert one == other, f"change {place}: {one}, not {other}"
         assert len(made) == len(wanted), (len(made), len(wanted))
-        return {"changes": len(made), "repeated setACLs": doubles, "hash": compared.source.hash, "copies": copies}
+        return {
+            "changes": len(made),
+            "repeated setACLs": doubles,
+            "hash": compared.source.hash,
+            "copies": copies,
+        }
 
     async def _compare(self, ensemble: Mixed) -> Any:
         one = await connect(ensemble.members[ensemble.wait_leader()].address, "", 30_000)
@@ -400,7 +407,9 @@ class Killer:
 
 def make_ensemble(folder: Path, apache: bool, options: dict[str, str]) -> Mixed:
     """Three voters and the observer that publishes."""
-    path = os.pathsep.join([part for part in (os.environ.get("PYTHONPATH"), str(ROOT / "src"), str(ROOT)) if part])
+    path = os.pathsep.join(
+        [part for part in (os.environ.get("PYTHONPATH"), str(ROOT / "src"), str(ROOT)) if part]
+    )
     kinds = [APACHE_39 if apache else ZABRA] * 3 + [ZABRA]
     ensemble = Mixed(
         kinds,

@@ -1,4 +1,4 @@
-"""``zabra server`` for campaigns: SIGUSR1 ends its publishers as failures do, wherever they are, and begins anew."""
+"""``zabra server`` for campaigns: SIGUSR1 ends its publishers, wherever they are; they begin anew."""
 
 import asyncio
 import signal

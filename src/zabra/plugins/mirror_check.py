@@ -23,6 +23,8 @@ from zabra.proto.records import Stat
 # Nodes asked for together.
 _LOOK_NODES: Final = 200
 _AGAIN_S: Final = 0.3
+# Whole readings at most, of a source that is written all the time.
+_ROUNDS: Final = 3
 # Nodes that are made and removed in one multi, to raise a counter.
 _RAISE_PAIRS: Final = 2000
 _RAISER: Final = "zabra-mirror-raises-this-counter"
@@ -197,22 +199,34 @@ async def compare(
     source: Side, target: Side, settle_s: float, pause: Callable[[float], Awaitable[object]] = asyncio.sleep
 ) -> Comparison:
     """Reads both, and what differs again until it does not; for ``settle_s`` at most."""
-    # The target first: whatever it has then, the source had before.
-    there = await target.read()
-    here = await source.read()
-    open_points = list(differences(here, there))
     left_s = settle_s
-    while open_points and left_s > 0:
-        await pause(_AGAIN_S)
-        left_s -= _AGAIN_S
-        again: dict[Difference, None] = {}
-        for point in open_points:
-            below = "" if point.path == "/" else point.path
-            if not any(one.path == point.path for one in again):
-                found = differences(await source.read(below), await target.read(below), below)
-                again.update(dict.fromkeys(found))
-        open_points = list(again)
+    for _ in range(_ROUNDS):
+        # The target first: whatever it has then, the source had before.
+        there = await target.read()
+        here = await source.read()
+        open_points = list(differences(here, there))
+        if not open_points:
+            break
+        while open_points and left_s > 0:
+            await pause(_AGAIN_S)
+            left_s -= _AGAIN_S
+            open_points = await _look_again(source, target, open_points)
+        if open_points:
+            break
+        # All has gone away: once more as a whole, for hashes of one moment.
     return Comparison(here, there, open_points)
+
+
+async def _look_again(source: Side, target: Side, points: list[Difference]) -> list[Difference]:
+    found: dict[Difference, None] = {}
+    looked: dict[str, None] = {}
+    for point in points:
+        below = "" if point.path == "/" else point.path
+        if below not in looked:
+            looked[below] = None
+            again = differences(await source.read(below), await target.read(below), below)
+            found.update(dict.fromkeys(again))
+    return list(found)
 
 
 def counters_behind(compared: Comparison) -> list[Counter]:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.plugins.conformance.passing import virtual
 from tests.plugins.helpers import Noted
 
 from zabra.plugins.conformance.faults import Faults
@@ -19,8 +20,8 @@ def new_observer(noted):
 
 async def until(noted, history):
     async with asyncio.timeout(600):
-        while noted.cursor < history.last:  # noqa: ASYNC110  in virtual time
-            await asyncio.sleep(0.1)
+        while noted.cursor < history.last:
+            await virtual(0.1)
 
 
 def test_killed_before_its_log_was_written():
@@ -37,7 +38,7 @@ def test_killed_before_its_log_was_written():
         observer.start()
         assert not observer.has_heard(history.entries[-1])
         # It is behind its publisher: nothing is published until it is not any more.
-        await asyncio.sleep(10)
+        await virtual(10)
         assert len(noted.told) == published
         observer.synchronise()
         observer.hear(history.some(2))
@@ -61,7 +62,7 @@ def test_a_compacted_log_and_a_late_joiner():
         assert [zxid for zxid, _ in noted.snaps] == [history.last]
         noted.fail = ConnectionError()
         observer.hear(history.some(9))
-        await asyncio.sleep(1)
+        await virtual(1)
         observer.compact()
         noted.fail = None
         await until(noted, history)

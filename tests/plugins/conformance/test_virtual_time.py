@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from tests.plugins.conformance.passing import virtual
 
 from zabra.plugins.conformance.virtual_time import StuckError, run_virtual
 
@@ -11,10 +12,10 @@ from zabra.plugins.conformance.virtual_time import StuckError, run_virtual
 def test_a_thousand_seconds_take_none():
     async def main():
         begin = time.monotonic()
-        await asyncio.sleep(1000)
+        await virtual(1000)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(500):
-                await asyncio.sleep(501)
+                await virtual(501)
         assert time.monotonic() - begin < 500
         return asyncio.get_running_loop().time()
 

@@ -242,6 +242,8 @@ class ZooKeeperPublisher:
         except KeeperError as error:
             if error.code in _DIVERGED:
                 await self._diverged(error)
+            if error.code in (codes.ERR_NO_AUTH, codes.ERR_INVALID_ACL):
+                raise PermissionError(f"{error}: {_RIGHTS}") from error
             raise
 
     async def _move_cursor(self, cursor: Cursor, steps: list[Step]) -> None:
@@ -263,10 +265,20 @@ class ZooKeeperPublisher:
             return
 
     async def _was_left_out(self, part: Part, error: PartError) -> bool:
-        """Whether the node was never made here: an ephemeral from before this mirror's last start."""
-        if error.code != codes.ERR_NO_NODE or part.op == codes.OP_CREATE:
+        """Whether the node was never made here: an ephemeral from before this mirror's last start.
+
+        Whether something may be deleted is asked before whether it is there.
+        """
+        if error.code not in (codes.ERR_NO_NODE, codes.ERR_NO_AUTH) or part.op == codes.OP_CREATE:
             return False
         if self._translator.choices.ephemerals != SKIP:
+            return False
+        try:
+            await self.session.call(calls.exists(part.path))
+        except KeeperError as missing:
+            if missing.code != codes.ERR_NO_NODE:
+                raise
+        else:
             return False
         log.info("%s is not there: an ephemeral node, or somebody has removed it", part.path)
         return True
@@ -307,6 +319,7 @@ class ZooKeeperPublisher:
             await session.close()
 
 
+_RIGHTS: Final = "a mirror that copies ACLs needs a super user at the target (auth), or acls=open"
 _DIVERGED: Final = (
     codes.ERR_NODE_EXISTS,
     codes.ERR_NO_NODE,
