@@ -75,7 +75,8 @@ def publisher_options() -> list[tuple[str, str, str]]:
         options = entry.load().Options
         for field in dataclasses.fields(options):
             default = "" if field.default is dataclasses.MISSING else field.default
-            found.append((kind, camel(field.name), str(default)))
+            shown = str(default).lower() if isinstance(default, bool) else str(default)
+            found.append((kind, camel(field.name), shown))
     return found
 
 
