@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.interop.clients import client_at
 
@@ -35,3 +37,11 @@ def test_several_ensembles_side_by_side(make_zabra_ensemble: Callable[..., Ensem
     assert set(one.connect_string.split(",")).isdisjoint(other.connect_string.split(","))
     assert one.leader == 1
     assert other.leader in (1, 2, 3)
+
+
+def test_the_example_of_the_readme_can_be_pasted(zabra_ensemble: Ensemble) -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    (example,) = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+    names: dict[str, Callable[[Ensemble], None]] = {}
+    exec(compile(example, str(readme), "exec"), names)
+    names["test_a_session_survives_the_leader"](zabra_ensemble)
