@@ -3,7 +3,7 @@
 ``python -m bench.crowd`` starts three voters and, while writes go on at a fixed pace through the leader,
 has observers join: half get a ``server.N`` line by reconfiguration, half have none; they stand under the
 leader, followers and relays in turn.  Then the leader is killed, and then half of the observers leave.
-Observers run with a low CPU weight (cgroups, as root): elsewhere they would have machines of their own.
+Observers run at a low priority (nice): elsewhere they would have machines of their own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from datetime import datetime
 from pathlib import Path
 
 from bench.observers import cpu, percentiles
-from bench.shares import Share
 from kazoo.client import KazooClient
 from tests.interop.members import ZABRA, Mixed, make_member, monitor
 from tests.interop.processes import ConfigValue, ServerProcess, poll
@@ -61,7 +60,6 @@ class Bench:
         self.ensemble = Mixed([ZABRA] * 3, folder, cfg=cfg, ports=range(BASE, BASE + 12), hosts=HOSTS)
         self.observers: list[ServerProcess] = []
         self.lines: dict[int, str] = {}
-        self.share = Share("crowd", 0)
         self.rows: list[dict[str, object]] = []
 
     def leader(self) -> ServerProcess:
@@ -118,10 +116,10 @@ class Bench:
                 key, _, value = self.lines[number].partition("=")
                 voters = {name: text for name, text in leader.cfg.items() if name.startswith("server.")}
                 cfg |= {**voters, key: value, "myid": sid, "peerType": "observer"}
-            observer = make_member(ZABRA, 0, cfg, self.folder / f"observer-{number}")
+            folder = self.folder / f"observer-{number}"
+            observer = make_member(ZABRA, 0, cfg, folder, prefix=["nice", "-n", "10"])
             self.observers.append(observer)
             observer.launch()
-            self.share.add(observer.pid)
             new.append((number, observer))
         joining = ",".join(self.lines[number] for number, _ in new if number in self.lines)
         self.reconfigure(joining=joining)
@@ -194,7 +192,6 @@ class Bench:
         for one in self.observers:
             one.kill()
         self.ensemble.kill()
-        self.share.close()
 
 
 def main() -> None:

@@ -13,22 +13,21 @@ PERIOD_US = 100_000
 
 
 class Share:
-    """A cgroup; ``percent`` of one core for all of its processes together, 0: no bound, but a low weight."""
+    """A cgroup; ``percent`` of one core for all of its processes together."""
 
     def __init__(self, name: str, percent: int) -> None:
         v1 = ROOT / "cpu"
         self.path = (v1 if v1.is_dir() else ROOT) / f"zabra-{os.getpid()}-{name}"
         self.path.mkdir()
+        quota = PERIOD_US * percent // 100
         if v1.is_dir():
-            if percent:
-                (self.path / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-                (self.path / "cpu.cfs_quota_us").write_text(str(PERIOD_US * percent // 100))
-            else:
-                (self.path / "cpu.shares").write_text("128")
-        elif percent:
-            (self.path / "cpu.max").write_text(f"{PERIOD_US * percent // 100} {PERIOD_US}")
+            (self.path / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            (self.path / "cpu.cfs_quota_us").write_text(str(quota))
+            # Only the quota counts, not what else the machine does.
+            (self.path / "cpu.shares").write_text("100000")
         else:
-            (self.path / "cpu.weight").write_text("12")
+            (self.path / "cpu.max").write_text(f"{quota} {PERIOD_US}")
+            (self.path / "cpu.weight").write_text("10000")
 
     def add(self, pid: int) -> None:
         """From now on this process (and what it starts) is bound."""

@@ -167,6 +167,9 @@ class Server(Host):
         # Followers may know before we do that we lead: they find the door open.
         self.listen(peer.is_voter(peer.sid))
         looking.advance()
+        if peer.outcome is not None:
+            # It is known at once whom to ask, and nothing else need happen that would take it up.
+            self.wake_by(self.now_ms)
 
     def listen(self, opened: bool) -> None:
         """Opens or closes the door for learners."""
