@@ -20,6 +20,9 @@ from tests.plugins.targets.killing import (
     until_published,
 )
 
+# On a machine that does a hundred other things.
+START_S = 240
+
 
 @pytest.fixture
 def all_targets(targets):
@@ -34,11 +37,11 @@ def test_a_server_is_killed(all_targets, place, tmp_path):
     async def main():
         writer = Writer(server.address, rng)
         for _ in range(3):
-            await asyncio.to_thread(server.start)
+            await asyncio.to_thread(server.start, START_S)
             enough = writer.acknowledged + rng.randrange(40, 150)
             await writer.run(lambda: writer.acknowledged >= enough)  # noqa: B023  run ends before the next
             server.kill()
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(server.start, START_S)
         await until_published(all_targets, place, writer.zxid)
         server.stop()
 
@@ -72,7 +75,7 @@ def test_an_observer_its_leader_and_the_targets_are_killed(all_targets, place, t
         member = observer if victim == "observer" else ensemble.members[ensemble.wait_leader()]
         member.signal(signal.SIGKILL)
         member.kill()
-        member.start()
+        member.start(START_S)
 
     async def main():
         done = False
