@@ -8,7 +8,7 @@ import pytest
 from tests.interop.members import ZABRA, Mixed
 from tests.interop.processes import free_ports
 from tests.plugins.targets import kinds
-from tests.plugins.targets.harness import until
+from tests.plugins.targets.harness import until, zxid_of
 from tests.plugins.targets.killing import (
     END_PORT,
     FIRST_PORT,
@@ -99,6 +99,6 @@ def test_an_observer_its_leader_and_the_targets_are_killed(all_targets, place, t
     published = 0
     for target in all_targets.values():
         rows = target.rows(place)
-        last = int(rows[-1]["zxid"], 16)
-        published += assert_is_log(target, rows, [row for row in log if int(row["zxid"], 16) <= last])
+        last = zxid_of(rows[-1])
+        published += assert_is_log(target, rows, [row for row in log if zxid_of(row) <= last])
     print(f"txns published: {published}; killed: {kills}")
