@@ -4,6 +4,7 @@ import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.StringReader;
 import java.lang.reflect.Field;
 import java.net.InetSocketAddress;
 import java.net.Socket;
@@ -15,6 +16,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Properties;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.apache.zookeeper.PortAssignment;
@@ -77,10 +79,12 @@ public class QuorumUtil {
 
         @Override
         public QuorumVerifier getQuorumVerifier() {
+            String text = config(clientPort);
+            view = text != null ? text : view;
             try {
-                String text = config(clientPort);
-                view = text != null ? text : view;
-                return configFromString(view);
+                Properties lines = new Properties();
+                lines.load(new StringReader(view));
+                return QuorumPeerConfig.parseDynamicConfig(lines, 3, false, false, null);
             } catch (IOException | QuorumPeerConfig.ConfigException error) {
                 throw new IllegalStateException(error);
             }
