@@ -162,7 +162,10 @@ def committed_log(ensemble: Mixed) -> list[bytes]:
     found: dict[int, bytes] = {}
     for sid in ensemble.voters():
         for zxid, raw in entries_of(ensemble.members[sid].data_dir):
-            assert found.setdefault(zxid, raw) == raw, f"0x{zxid:x} differs on server {sid}"
+            other = found.setdefault(zxid, raw)
+            # Of a refused multi Apache's leader may log the parts as refused that its followers log as asked.
+            same = other == raw or txn_object(as_txn(other)) == txn_object(as_txn(raw))
+            assert same, f"0x{zxid:x} differs on server {sid}"
     zxids = sorted(found)
     for zxid, before in zip(zxids[1:], zxids, strict=False):
         assert zxid == before + 1 or zxid & 0xFFFFFFFF == 1, f"0x{zxid:x} follows 0x{before:x}"
@@ -484,8 +487,9 @@ def final_log(ensemble: Mixed, target: CampaignTarget) -> list[bytes]:
         log = committed_log(ensemble)
         last = max(txn.zxid for txn in map(as_txn, log[-10_000:]) if target.wants(txn))
         poll("all of it is published", CAUGHT_UP_S, lambda: _has(target, last) or None)  # noqa: B023  at once
-        before = zxid_of(ensemble.members[ensemble.wait_leader()])
-        if before == as_txn(log[-1]).zxid:
+        now = zxid_of(ensemble.members[ensemble.wait_leader()])
+        # A leader that has led nothing yet is at the beginning of its epoch.
+        if now is not None and (now == as_txn(log[-1]).zxid or now & 0xFFFFFFFF == 0):
             ensemble.members[4].stop()
             return log
     raise TimeoutError("the ensemble does not come to rest")
