@@ -1,10 +1,10 @@
 """What the feed's HTTP door gives its subscribers, and what it costs.
 
 ``python -m bench.feed [--subscribers 1,100,10000] [--rates 1000] [--own]`` starts a server with a door for
-every cell, opens the subscribers (``feedload.c``), writes at the rate through ``zabra bench``, and prints a row:
-what was delivered, the delay from sending a write to each sampled subscriber (beside that of the write's own
-reply), memory for each subscriber, CPU of server and door.  ``--own``: each subscriber has a
-node of its own, and writes go to all nodes in turn; else all have the same subtree.
+every cell, opens the subscribers (``feedload.c``), writes at the rate through ``zabra bench``, and prints a
+row: what was delivered, the delay from sending a write to each sampled subscriber (beside that of the
+write's own reply), memory for each subscriber, CPU of server and door.  ``--own``: each subscriber has a node
+of its own, and writes go to all nodes in turn; else all have the same subtree.
 
 ``python -m bench.feed --voters [--observers 0,1,5]`` writes as fast as it goes through three voters, beside
 so many observers, that publish (a door with a subscriber, and jsonl) or do not.
