@@ -141,7 +141,7 @@ def tree_of(rows):
     return {path: (node.data, node.version) for path, node in nodes.items()}
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.campaign)])
 def test_snapshot_then_stream_is_the_tree_at_every_sampled_zxid(seed):
     """Several begin at any moment while others write; each ends with the tree that the server has."""
 
@@ -206,7 +206,7 @@ def test_snapshot_then_stream_is_the_tree_at_every_sampled_zxid(seed):
 
 
 @pytest.mark.java
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_door_of_an_observer_of_apaches(tmp_path):
     """Their leader, our observer and the door's process are killed; the stream is what their log says."""
     apache.require_java()
