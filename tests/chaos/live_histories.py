@@ -12,7 +12,6 @@ import asyncio
 import random
 import time
 
-from zabra.client.aio import AsyncClient
 from zabra.proto import codes
 from zabra.proto.errors import KeeperError
 from zabra.sim.linearizability import NEVER, Operation, State, linearization
@@ -20,25 +19,31 @@ from zabra.testing import AsyncEnsemble
 
 CLIENTS = 8
 OPS = 200
+SESSION_MS = 30_000
+# Patience, for machines that do other things too.
+WITHIN_S = 300.0
+GONE = (codes.ERR_CONNECTION_LOSS, codes.ERR_SESSION_EXPIRED)
 
 
 class Recorder:
-    """One client's part of a history."""
+    """One client's part of a history; where its session is lost it begins another one."""
 
-    def __init__(self, number: int, path: str, chance: random.Random) -> None:
+    def __init__(self, ensemble: AsyncEnsemble, number: int, path: str, chance: random.Random) -> None:
+        self.ensemble = ensemble
         self.number = number
         self.path = path
         self.chance = chance
         self.operations: list[Operation] = []
         self.known = -1
+        self.client = ensemble.client(timeout_ms=SESSION_MS)
 
-    async def run(self, client: AsyncClient, count: int) -> None:
+    async def run(self, count: int) -> None:
         """Writes ``count`` times."""
         for i in range(count):
             expected = self.known if self.chance.random() < 0.6 else -1
-            await self.write(client, f"{self.number}-{i}".encode(), expected)
+            await self.write(f"{self.number}-{i}".encode(), expected)
 
-    async def write(self, client: AsyncClient, value: bytes, expected: int) -> None:
+    async def write(self, value: bytes, expected: int) -> None:
         """One write, and what its client learns of it."""
         one = Operation(time.monotonic_ns(), NEVER, True)
         one.value = value
@@ -46,21 +51,37 @@ class Recorder:
         one.label = f"client {self.number} writes {value!r} expecting {expected}"
         self.operations.append(one)
         try:
-            stat = await client.set_data(self.path, value, expected)
+            stat = await self.client.set_data(self.path, value, expected)
         except KeeperError as error:
-            if error.code == codes.ERR_CONNECTION_LOSS:
+            if error.code in GONE:
                 one.err = None
-                await client.wait_connected()
-            else:
-                one.end = time.monotonic_ns()
-                one.err = error.code
-            if error.code != codes.ERR_BAD_VERSION:
+                await self.come_back()
                 return
-            _, stat = await client.get_data(self.path)
-        else:
             one.end = time.monotonic_ns()
-            one.version = stat.version
-        self.known = stat.version
+            one.err = error.code
+            if error.code == codes.ERR_BAD_VERSION:
+                await self.look()
+            return
+        one.end = time.monotonic_ns()
+        one.version = self.known = stat.version
+
+    async def look(self) -> None:
+        """The version there is now; that read is nobody's to judge."""
+        try:
+            _, stat = await self.client.get_data(self.path)
+            self.known = stat.version
+        except KeeperError as error:
+            if error.code not in GONE:
+                raise
+            await self.come_back()
+
+    async def come_back(self) -> None:
+        """Connected again, in this session or in a new one."""
+        try:
+            await self.client.wait_connected(WITHIN_S)
+        except KeeperError:
+            self.client = self.ensemble.client(timeout_ms=SESSION_MS)
+            await self.client.start(WITHIN_S)
 
 
 class LiveHistory:
@@ -88,26 +109,25 @@ async def record(
 ) -> LiveHistory:
     """A history of ``clients`` times ``ops`` writes; in the middle of it the leader may be killed."""
     chance = random.Random(seed)
-    sessions = [ensemble.client(timeout_ms=30_000) for _ in range(clients)]
-    await asyncio.gather(*[session.start() for session in sessions])
+    recorders = [Recorder(ensemble, i, path, random.Random(chance.random())) for i in range(clients)]
+    await asyncio.gather(*[one.client.start(WITHIN_S) for one in recorders])
     try:
-        await sessions[0].create(path, b"0")
-        await asyncio.gather(*[session.sync(path) for session in sessions])
-        recorders = [Recorder(i, path, random.Random(chance.random())) for i in range(clients)]
-        work = asyncio.gather(*[one.run(s, ops) for one, s in zip(recorders, sessions, strict=True)])
+        await recorders[0].client.create(path, b"0")
+        await asyncio.gather(*[one.client.sync(path) for one in recorders])
+        work = asyncio.gather(*[one.run(ops) for one in recorders])
         if kills_leader:
-            await ensemble.wait("the history is half way", lambda: _written(recorders) * 2 > clients * ops)
+            await ensemble.wait("half of it is done", lambda: _is_half(recorders, clients * ops), WITHIN_S)
             leader = ensemble.leader
             await ensemble.kill(leader)
-            await ensemble.wait_leader()
+            await ensemble.wait_leader(within_s=WITHIN_S)
             await ensemble.start(leader)
-            await ensemble.wait_ready(leader)
+            await ensemble.wait_ready(leader, within_s=WITHIN_S)
         await work
     finally:
-        await asyncio.gather(*[session.close() for session in sessions])
+        await asyncio.gather(*[one.client.close() for one in recorders])
     operations = [operation for one in recorders for operation in one.operations]
     return LiveHistory(operations, (b"0", 0))
 
 
-def _written(recorders: list[Recorder]) -> int:
-    return sum(len(one.operations) for one in recorders)
+def _is_half(recorders: list[Recorder], ops: int) -> bool:
+    return sum(len(one.operations) for one in recorders) * 2 > ops
