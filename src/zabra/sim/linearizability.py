@@ -83,24 +83,35 @@ def linearization(operations: Sequence[Operation], initial: State) -> list[Opera
 
     Operations of unknown outcome may have taken effect at any time after their start, or never.
     """
-    ordered = sorted(operations, key=_by_start)
-    answered = sum(1 << i for i, one in enumerate(ordered) if one.end < NEVER)
+    answered = sorted([one for one in operations if one.end < NEVER], key=_by_start)
+    # Those of unknown outcome are tried last: only where nothing else explains what was seen.
+    ordered = answered + sorted([one for one in operations if one.end >= NEVER], key=_by_start)
+    count = len(answered)
+    everything = (1 << count) - 1
     seen: set[tuple[int, State]] = set()
-    # (done, state, next candidate to try, the one that led here)
+    # (done, state, next candidate to try)
     stack: list[tuple[int, State, int]] = [(0, initial, 0)]
     path: list[int] = []
     while stack:
         done, state, candidate = stack.pop()
-        # What comes before the first that is not done, is done.
-        candidate = max(candidate, (~done & done + 1).bit_length() - 1)
-        if done & answered == answered:
+        if done & everything == everything:
             return [ordered[i] for i in path]
-        horizon = _horizon(ordered, done)
+        place = (~done & done + 1).bit_length() - 1
+        # What comes before the first that is not done, is done.
+        candidate = max(candidate, place)
+        horizon = _horizon(answered, done, place)
         advanced = False
-        while candidate < len(ordered) and ordered[candidate].start <= horizon:
+        while candidate < len(ordered):
+            one = ordered[candidate]
+            if one.start > horizon:
+                if candidate >= count:
+                    break
+                candidate = count
+                continue
             if not done >> candidate & 1:
-                after = ordered[candidate].step(state)
-                if after is not None:
+                after = one.step(state)
+                # One of unknown outcome that changes nothing need not have happened.
+                if after is not None and (candidate < count or after != state):
                     key = (done | 1 << candidate, after)
                     if key not in seen:
                         seen.add(key)
@@ -115,13 +126,12 @@ def linearization(operations: Sequence[Operation], initial: State) -> list[Opera
     return None
 
 
-def _horizon(ordered: Sequence[Operation], done: int) -> int:
-    """The first end of an operation that has not taken effect; what starts later comes later."""
-    place = (~done & done + 1).bit_length() - 1
-    first = ordered[place].end
-    while place < len(ordered) and ordered[place].start <= first:
-        if not done >> place & 1 and ordered[place].end < first:
-            first = ordered[place].end
+def _horizon(answered: Sequence[Operation], done: int, place: int) -> int:
+    """The first end of an operation that is not done, ``place`` being the first; later starts come later."""
+    first = NEVER
+    while place < len(answered) and answered[place].start <= first:
+        if not done >> place & 1 and answered[place].end < first:
+            first = answered[place].end
         place += 1
     return first
 
