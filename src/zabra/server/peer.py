@@ -139,6 +139,10 @@ class Peer:
         self.election.set_oracle(says)
         self.host.info(f"the oracle {'lets' if says else 'does not let'} this server go on alone")
 
+    def is_decided(self) -> bool:
+        """Whether the election has named a leader that nobody has taken up yet."""
+        return self.outcome is not None
+
     def is_voter(self, sid: i64) -> bool:
         """Whether ``sid`` votes in the current view."""
         server = self.config.servers.get(sid)

@@ -167,7 +167,7 @@ class Server(Host):
         # Followers may know before we do that we lead: they find the door open.
         self.listen(peer.is_voter(peer.sid))
         looking.advance()
-        if peer.outcome is not None:
+        if peer.is_decided():
             # It is known at once whom to ask, and nothing else need happen that would take it up.
             self.wake_by(self.now_ms)
 
