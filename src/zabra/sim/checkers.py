@@ -35,7 +35,7 @@ from zabra.proto.txn import TxnEntry
 from zabra.server.session_claim import FIRST_BYTE
 from zabra.sim.decide import Asker, decide, may
 from zabra.sim.histories import ANSWERED, CONNECTED, DISCONNECTED, History, Invocation
-from zabra.sim.model import Event, Model, ModelError, Result
+from zabra.sim.model import LIMITS, QUOTA_ROOT, Event, Model, ModelError, Result
 
 WRITES: Final = frozenset(
     {
@@ -55,6 +55,10 @@ WRITES: Final = frozenset(
 _UNCHECKED_READS: Final = frozenset(
     {codes.OP_SYNC, codes.OP_ADD_WATCH, codes.OP_CHECK_WATCHES, codes.OP_REMOVE_WATCHES}
 )
+
+
+# By so many nodes may a quota be exceeded: requests that were under way together.
+QUOTA_PLAY: Final = 100
 
 
 class Violation:
@@ -105,9 +109,13 @@ class HistoryChecker:
         extended_types: bool = False,
         sync_is_linearizable: bool = False,
         chain_complete: bool = True,
+        local_sessions: bool = False,
+        quotas: bool = False,
     ) -> None:
         self.chain = chain
         self.history = history
+        self.local_sessions = local_sessions
+        self.quotas = quotas
         self.extended_types = extended_types
         self.sync_is_linearizable = sync_is_linearizable
         self.chain_complete = chain_complete
@@ -167,6 +175,8 @@ class HistoryChecker:
                 self.judgement.complain("log replays", f"0x{zxid:x}: {error}")
                 return
             self.judgement.count("txns")
+            if self.quotas and zxid & 63 == 0:
+                self._check_quotas(zxid)
             if events:
                 self.events[zxid] = events
             if one is not None and entry.header.cxid != 0:
@@ -195,7 +205,7 @@ class HistoryChecker:
         self._zxid_of[one.number] = zxid
         if one.op == codes.OP_RECONFIG:
             return
-        asker = Asker(one.session_id, one.ids, self.extended_types)
+        asker = Asker(one.session_id, one.ids, self.extended_types, self.local_sessions)
         due: object
         try:
             due = decide(self.model, one.op, Reader(one.body), asker)
@@ -204,8 +214,35 @@ class HistoryChecker:
         got: object = entry.record
         if isinstance(got, CloseSessionTxn):
             got = CloseSessionTxn(sorted(got.paths2_delete))
-        if got != due and not self._was_moved(got, one):
+        if got == due or self._was_moved(got, one):
+            return
+        if not self._is_quota_refusal(got, one) and not self._is_unknown_session(got, one):
             self.judgement.complain("decision", f"{one!r}: 0x{zxid:x} is {got!r}, due was {due!r}")
+
+    def _is_unknown_session(self, got: object, one: Invocation) -> bool:
+        """Where there are local sessions, the log does not tell which sessions live."""
+        if not self.local_sessions or one.session_id in self.model.sessions:
+            return False
+        return codes.ERR_SESSION_EXPIRED in _errors(got)
+
+    def _is_quota_refusal(self, got: object, one: Invocation) -> bool:
+        """The leader goes by what is committed when it looks: between a quota's use and its limit is play."""
+        if not self.quotas or codes.ERR_QUOTA_EXCEEDED not in _errors(got):
+            return False
+        limited = [path for path in self.model.nodes if path.endswith(LIMITS)]
+        if not limited:
+            return False
+        self.judgement.count("quota refusals")
+        return True
+
+    def _check_quotas(self, zxid: int) -> None:
+        """No quota is exceeded by more than can have been under way."""
+        for path, node in list(self.model.nodes.items()):
+            if path.startswith(QUOTA_ROOT) and path.endswith(LIMITS):
+                limit = int((node.data or b"").rpartition(b"countHardLimit=")[2])
+                count, _ = self.model.quota_use(path[len(QUOTA_ROOT) : -len(LIMITS)])
+                if count > limit + QUOTA_PLAY:
+                    self.judgement.complain("quota", f"0x{zxid:x}: {path} allows {limit}, there are {count}")
 
     def _was_moved(self, got: object, one: Invocation) -> bool:
         """A session that has tried to connect again may have left a request behind: SESSIONMOVED.
@@ -276,6 +313,8 @@ class HistoryChecker:
                 continue
             if one.err == codes.ERR_MARSHALLING:
                 continue
+            if self.local_sessions and one.op == codes.OP_CLOSE_SESSION:
+                continue
             if one.zxid > end and not self.chain_complete:
                 continue
             self.judgement.complain("acknowledged", f"{one!r} is not in the log")
@@ -328,6 +367,15 @@ class HistoryChecker:
             elif zxid > highest:
                 highest = zxid
         self.judgement.count("real-time pairs", len(marks))
+
+
+def _errors(record: object) -> list[int]:
+    """The errors in a txn."""
+    if isinstance(record, ErrorTxn):
+        return [record.err]
+    if isinstance(record, MultiTxn):
+        return [ErrorTxn.decode(Reader(part.data or b"")).err for part in record.txns if part.type == codes.OP_ERROR]
+    return []
 
 
 def _by_zxid(one: Invocation) -> tuple[int, int]:

@@ -115,13 +115,18 @@ class Cluster:
     def _machine(self, sid: int) -> Machine:
         settings = copy_settings(self.settings, sid)
         settings.is_observer = sid in self.shape.observers
+        if settings.reconfig_enabled and sid not in (self.ensemble.servers if self.ensemble else {}):
+            # In nobody's configuration: nothing to write views to.
+            settings.config_file = ""
         if self.shape.relays:
             self._set_relays(sid, settings)
         providers = Providers(default_providers("SHA1", self._super_digest))
         plan = ServerPlan(settings, self.ensemble, providers)
         plan.ports[CLIENT_PORT] = PORT_CLIENT
         prng = self.prng.split(f"machine {sid}")
-        return Machine(sid, self.scheduler, self.network, prng, self.monitor, plan, self.host_of, self.say)
+        machine = Machine(sid, self.scheduler, self.network, prng, self.monitor, plan, self.host_of, self.say)
+        machine.write_config()
+        return machine
 
     def _set_relays(self, sid: int, settings: Settings) -> None:
         """Whom this server may stand under, and that it takes observers itself."""
@@ -161,10 +166,6 @@ class Cluster:
             self.overheard(text)
         if self.trace is not None:
             self.trace(f"{self.scheduler.now_us / 1_000_000:10.6f} {text}")
-
-    def voters(self) -> list[int]:
-        """Who votes now, by the newest configuration that any server has."""
-        return self.shape.voters
 
     def processes(self) -> list[Process]:
         """The servers that run."""

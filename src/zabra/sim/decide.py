@@ -50,10 +50,13 @@ _MAX_TTL_MS: Final = 0xFFFFFFFFFF
 class Asker:
     """Who asks: session, ids, and whether ttl nodes are allowed there."""
 
-    def __init__(self, session_id: int, ids: list[Id], extended_types: bool) -> None:
+    def __init__(
+        self, session_id: int, ids: list[Id], extended_types: bool, local_sessions: bool = False
+    ) -> None:
         self.session_id = session_id
         self.ids = ids
         self.extended_types = extended_types
+        self.local_sessions = local_sessions
 
 
 def may(acl: list[ACL], perms: int, ids: list[Id]) -> bool:
@@ -128,7 +131,7 @@ def next_version(current: int, expected: int, path: str) -> int:
 
 def check_session(model: Model, asker: Asker) -> None:
     """Raises SESSIONEXPIRED."""
-    if asker.session_id not in model.sessions:
+    if asker.session_id not in model.sessions and not asker.local_sessions:
         raise KeeperError(codes.ERR_SESSION_EXPIRED)
 
 
@@ -169,6 +172,8 @@ def _create(
     elif ttl != -1:
         raise KeeperError(codes.ERR_BAD_ARGUMENTS, path)
     check_session(model, asker)
+    if flags in _EPHEMERAL and asker.session_id not in model.sessions:
+        raise KeeperError(codes.ERR_SESSION_EXPIRED, path)
     above = parent_path(path)
     acl = fix_acl(acl, asker.ids)
     parent = require_node(model, above)

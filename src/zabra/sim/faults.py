@@ -9,16 +9,23 @@ also kept by a majority of the other voters: that is what a quorum can survive.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from zabra.client import calls
+from zabra.client.calls import Call
+from zabra.client.connection import WatchFired
+from zabra.config.ensemble import EnsembleConfig
+from zabra.proto import codes
+from zabra.sim.client import SimClient
 from zabra.sim.clock import US_PER_MS
-from zabra.sim.cluster import Cluster
+from zabra.sim.cluster import Cluster, server_line
 from zabra.sim.disk import EIO, ENOSPC, SHORT, SLOW
-from zabra.sim.machine import Machine
-from zabra.sim.monitor import ClusterMonitor
+from zabra.sim.machine import Countdown, Machine
+from zabra.sim.monitor import MOMENTS, ClusterMonitor
 from zabra.sim.prng import Prng
 from zabra.storage.errors import StorageError
 from zabra.storage.names import VERSION_FOLDER
+from zabra.zab.quorum import verifier_of
 
 
 class Kind:
@@ -48,6 +55,9 @@ KINDS: Final = (
     Kind("kill leader", "SIGKILL of the leader, later a restart", True),
     Kind("power cut", "one machine loses power and what was not synced, later a restart"),
     Kind("power cut of all", "all machines lose power at once, and return one by one", True),
+    Kind("orphaned leader", "the leader and its clients are cut off from the other servers for long", True),
+    Kind("strike", "a server is killed, cut off or loses power just as it takes a step of joining", True),
+    Kind("crash at a write", "a machine loses power between two given operations on its disk"),
     Kind("crash loop", "one server is killed again shortly after each start, also while it recovers"),
     Kind("pause", "SIGSTOP of one server, later SIGCONT"),
     Kind("slow node", "one machine is ten times slower"),
@@ -63,6 +73,8 @@ KINDS: Final = (
     Kind("lost entry", "a file disappears from its folder while the machine is down", True),
     Kind("reformat", "a machine loses its whole disk", True),
     Kind("purge", "old snapshots and logs are removed"),
+    Kind("reconfig", "a voter or observer is removed, added, or changes into the other", True),
+    Kind("mass watch", "every client watches the same nodes, in every way there is"),
     Kind("clients move", "all clients of one server drop their connections"),
     Kind("clients die", "several clients die at once: their sessions expire together"),
     Kind("client freeze", "a client says nothing for longer than its session lasts"),
@@ -71,6 +83,41 @@ KIND_NAMES: Final = tuple(kind.name for kind in KINDS)
 
 _RESTART_MS: Final = 2_500
 _SPAN_MS: Final = 6_000
+# Disk operations from now among which a crash picks one.
+_CRASH_AT_WRITE_OPS: Final = 60
+SUPER_USER: Final = b"super:sim"
+SUPER_ID: Final = "super:OQE4e2t0sFWx1D8wtuq5+F0J9nQ="
+
+
+class Operator:
+    """The program of a client that changes the ensemble's membership, one request at a time."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self.succeeded = 0
+        self.refused = 0
+
+    def connected(self, client: SimClient) -> None:
+        """Waits to be told."""
+
+    def answered(self, client: SimClient, call: Call[Any]) -> None:
+        """Counts."""
+        if call.op == codes.OP_RECONFIG and call.answered:
+            if call.err == codes.OK:
+                self.succeeded += 1
+            else:
+                self.refused += 1
+
+    def fired(self, client: SimClient, event: WatchFired) -> None:
+        """It watches nothing."""
+
+    def over(self, client: SimClient, expired: bool) -> None:
+        """Begins again."""
+        if not self.stopping:
+            client.renew()
+
+    def wake(self, client: SimClient, tag: Any) -> None:
+        """It waits for nothing."""
 
 
 class Nemesis:
@@ -96,6 +143,11 @@ class Nemesis:
         # What is to be undone when the faults end.
         self._undo: dict[int, Callable[[], None]] = {}
         self._undo_number = 0
+        # Whoever asks for reconfigurations, where they are enabled.
+        self.operator: SimClient | None = None
+        # What is waited for: the moment at which to strike, and how.
+        self._strike: tuple[str, int] | None = None
+        monitor.on_moment = self._moment
         # Machines that are down and have their restart coming.
         self._waiting: dict[int, None] = {}
         self._actions: dict[str, Callable[[], bool]] = {
@@ -114,6 +166,9 @@ class Nemesis:
             "kill leader": self._kill_leader,
             "power cut": self._power_cut,
             "power cut of all": self._power_cut_of_all,
+            "orphaned leader": self._orphaned_leader,
+            "strike": self._arm_strike,
+            "crash at a write": self._crash_at_write,
             "crash loop": self._crash_loop,
             "pause": self._pause,
             "slow node": self._slow_node,
@@ -129,6 +184,8 @@ class Nemesis:
             "lost entry": self._lost_entry,
             "reformat": self._reformat,
             "purge": self._purge,
+            "reconfig": self._reconfig,
+            "mass watch": self._mass_watch,
             "clients move": self._clients_move,
             "clients die": self._clients_die,
             "client freeze": self._client_freeze,
@@ -170,6 +227,7 @@ class Nemesis:
     def stop(self) -> None:
         """Faults end: links heal, machines run on their own, everybody is started."""
         self.active = False
+        self._strike = None
         for undo in list(self._undo.values()):
             undo()
         self._undo.clear()
@@ -181,6 +239,7 @@ class Nemesis:
             machine.slowness = 1
             machine.set_rate(0)
             machine.disk.capacity_bytes = 0
+            machine.countdown = None
         self._revive()
 
     def _revive(self) -> None:
@@ -205,6 +264,12 @@ class Nemesis:
 
     def _span_ms(self) -> int:
         return 50 + self.prng.below(_SPAN_MS)
+
+    def _long_span_ms(self) -> int:
+        """Often long enough for those who hear nothing to give up."""
+        settings = self.cluster.settings
+        limit_ms = settings.tick_ms * settings.sync_limit_ticks
+        return 50 + self.prng.below(max(_SPAN_MS, 3 * limit_ms))
 
     def _sids(self) -> list[int]:
         return list(self.cluster.machines)
@@ -294,7 +359,7 @@ class Nemesis:
             self.cluster.network.cut_connection(end)
         return True
 
-    def _block(self, pairs: list[tuple[int, int]]) -> None:
+    def _block(self, pairs: list[tuple[int, int]], ms: int = 0) -> None:
         network = self.cluster.network
         for source, target in pairs:
             network.block(source, target)
@@ -303,7 +368,7 @@ class Nemesis:
             for source, target in pairs:
                 network.unblock(source, target)
 
-        self._later(self._span_ms(), undo)
+        self._later(ms or self._long_span_ms(), undo)
 
     def _one_way(self) -> bool:
         self._block([self._pair()])
@@ -449,6 +514,92 @@ class Nemesis:
         self._later(self._span_ms() * 2, lambda: machine.set_rate(0))
         return True
 
+    def _orphaned_leader(self) -> bool:
+        leader = self._leader()
+        if leader is None:
+            return False
+        others = [sid for sid in self._sids() if sid != leader.sid]
+        outward = [(leader.sid, sid) for sid in others]
+        settings = self.cluster.settings
+        limit_ms = settings.tick_ms * settings.sync_limit_ticks
+        self._block(outward + [(b, a) for a, b in outward], 2 * limit_ms + self.prng.below(2 * limit_ms))
+        if self.prng.chance(0.5):
+            # What it has logged alone by then is found again at its restart.
+            self._later(self.prng.below(limit_ms), lambda: self._end(leader))
+        return True
+
+    def _end(self, machine: Machine) -> None:
+        """The process ends, one way or the other."""
+        if machine.is_up() and self.active:
+            if self.prng.chance(0.5):
+                machine.kill()
+            else:
+                machine.cut_power(self.prng.chance(0.3))
+            self._restart_later(machine)
+
+    def _arm_strike(self) -> bool:
+        self._strike = (self.prng.pick(MOMENTS), self.prng.below(4))
+        return True
+
+    def _moment(self, name: str, sid: int) -> None:
+        """The monitor saw a server take a step."""
+        strike = self._strike
+        if strike is not None and strike[0] == name and self.active:
+            self._strike = None
+            self.cluster.say(f"strike at {sid}: {name}")
+            # The event that is going on must end first.
+            self.cluster.scheduler.after(0, self._strike_now, (sid, strike[1]))
+
+    def _strike_now(self, what: tuple[int, int]) -> None:
+        sid, how = what
+        machine = self.cluster.machines[sid]
+        self.cluster.network.count("strikes")
+        if how == 3:
+            others = [one for one in self._sids() if one != sid]
+            pairs = [(sid, one) for one in others] + [(one, sid) for one in others]
+            self._block(pairs)
+        elif how == 2:
+            leader = self._leader()
+            self._end(machine if leader is None else leader)
+        elif how == 1 and self.prng.chance(0.3):
+            for one in self._up():
+                self._end(one)
+        else:
+            self._end(machine)
+
+    def _crash_at_write(self) -> bool:
+        machine = self._some_up()
+        if machine is None or machine.countdown is not None:
+            return False
+        machine.countdown = Countdown(self.prng.below(_CRASH_AT_WRITE_OPS))
+        return True
+
+    # Membership.
+
+    def view(self) -> EnsembleConfig | None:
+        """Who is a member, by the newest view that was committed."""
+        return self.monitor.view or self.cluster.ensemble
+
+    def _reconfig(self) -> bool:
+        client, view = self.operator, self.view()
+        if client is None or view is None or not client.is_connected() or client.pending():
+            return False
+        voters, prng = view.voters(), self.prng
+        outside = [sid for sid in self._sids() if sid not in view.servers]
+        if outside and prng.chance(0.6):
+            line = server_line(prng.pick(outside), prng.chance(0.4))
+        else:
+            sid = prng.pick(list(view.servers))
+            observer = view.servers[sid].observer
+            if not observer and len(voters) <= 2:
+                return False
+            if prng.chance(0.5):
+                client.ask(calls.reconfig(None, str(sid), None))
+                return True
+            line = server_line(sid, not observer)
+        client.ask(calls.reconfig(f"server.{line.sid}={line.format()}", None, None))
+        return True
+
     # Disks.
 
     def _slow_disk(self) -> bool:
@@ -493,21 +644,24 @@ class Nemesis:
     # Data.
 
     def is_safe_to_lose(self, sid: int) -> bool:
-        """Whether every promise of ``sid`` is also kept by a majority of the other voters."""
-        voters = self.cluster.voters()
+        """Whether every promise of ``sid`` is also kept by a quorum of the other voters."""
+        view = self.view()
+        if view is None or self.monitor.is_view_pending():
+            # Two quorums count: too much to be sure of.
+            return False
+        voters = view.voters()
         if sid not in voters:
             return True
         lost = self.monitor.promise(sid)
         least = max(lost.zxid, self.monitor.head())
-        keepers = 0
+        keepers: list[int] = []
         for other in voters:
             promise = self.monitor.promise(other)
             if other == sid or promise.damaged:
                 continue
             if promise.zxid >= least and promise.accepted_epoch >= lost.accepted_epoch:
-                keepers += 1
-        needed = len(voters) - 1 if self.cluster.shape.groups else len(voters) // 2 + 1
-        return keepers >= needed
+                keepers.append(other)
+        return verifier_of(view).contains_quorum(keepers)
 
     def _victim(self) -> Machine | None:
         """A machine that may lose data now; it is brought down for that."""
@@ -515,7 +669,7 @@ class Nemesis:
             if self.cluster.machines[sid].lives > 0 and self.is_safe_to_lose(sid):
                 machine = self.cluster.machines[sid]
                 machine.kill()
-                self.monitor.promise(sid).damaged = True
+                self.monitor.promise(sid).damage()
                 return machine
         return None
 
@@ -553,7 +707,7 @@ class Nemesis:
         machine.disk.wipe()
         promise = self.monitor.promise(machine.sid)
         promise.forget()
-        promise.damaged = True
+        promise.damage()
 
     def _reformat(self) -> bool:
         machine = self._victim()
@@ -584,8 +738,21 @@ class Nemesis:
                 moved = True
         return moved
 
+    def _mass_watch(self) -> bool:
+        asked = False
+        for client in self.cluster.clients:
+            if client is self.operator or not client.is_connected() or client.pending() > 20:
+                continue
+            asked = True
+            for path in ("/w", "/e", "/w/0", "/w/1"):
+                client.ask(calls.exists(path, 1))
+                client.ask(calls.get_children(path, 1))
+                client.ask(calls.add_watch(path, 1, path == "/w"))
+        return asked
+
     def _clients_die(self) -> bool:
-        chosen = [client for client in self.cluster.clients if self.prng.chance(0.5)]
+        clients = [client for client in self.cluster.clients if client is not self.operator]
+        chosen = [client for client in clients if self.prng.chance(0.5)]
         for client in chosen:
             client.forget_session()
         return bool(chosen)

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from zabra.auth.registry import Providers
-from zabra.config.ensemble import EnsembleConfig
+from zabra.config.ensemble import EnsembleConfig, QuorumServer, parse_properties
 from zabra.proto.request import FIRST_CONNECTION_ID
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.server.disk_worker import DiskFailure, DiskWorker
 from zabra.server.ready import Dial, DiskCommand, Listen, LogRead, Ready
+from zabra.server.reconfig import DYNAMIC_FILE_KEY, next_file_name
 from zabra.server.recovery import Recovered, RecoveryOptions, open_store, recover, recover_epochs
 from zabra.server.server import Server
 from zabra.server.settings import Settings
@@ -139,15 +140,24 @@ class DiskQueue:
             return
         batch = self.batch
         disk = process.machine.disk
+        countdown = process.machine.countdown
+        if countdown is not None:
+            disk.before = countdown.tick
         try:
             token = self.worker.run(batch)
+        except PowerCut:
+            self.broken = True
+            process.machine.countdown = None
+            process.machine.network.count("crash at a disk operation")
+            process.machine.cut_power(draws=process.machine.crash_draws)
+            return
         except DiskFailure as failure:
             self.broken = True
             process.push(_DISK_FAILED if self.is_log else _SNAPSHOT_FAILED, failure.token, failure.message)
             return
-        except PowerCut:
-            process.machine.cut_power(draws=process.machine.crash_draws)
-            return
+        finally:
+            if countdown is not None:
+                disk.before = None
         if disk.delay_ms:
             # A slow call: the time it took comes on top, and only then is the batch reported.
             delay = disk.delay_ms * US_PER_MS
@@ -184,7 +194,7 @@ class DiskQueue:
             return
         disk = self.process.machine.disk
         machine = self.process.machine
-        countdown = _Countdown(machine.prng.below(machine.crash_window_ops))
+        countdown = Countdown(machine.prng.below(machine.crash_window_ops))
         disk.before = countdown.tick
         try:
             self.worker.run(self.batch)
@@ -195,7 +205,7 @@ class DiskQueue:
             disk.delay_ms = 0
 
 
-class _Countdown:
+class Countdown:
     """Cuts the power before the n-th disk operation from now."""
 
     __slots__ = ("left",)
@@ -213,7 +223,7 @@ class _Countdown:
 class ServerPlan:
     """What every life of one server is built from.
 
-    ``make_server`` composes the Server; ``ports`` are the doors that are open whatever the role: port
+    ``ports`` are the doors that are open whatever the role: port
     number to kind (``ready.PORT_*``).
     """
 
@@ -249,6 +259,10 @@ class Machine:
         self.plan = plan
         self.address_of = address_of
         self.disk = SimDisk()
+        # Where configuration files are; nobody reformats that one.
+        self.config_disk = SimDisk()
+        # The power goes at a certain disk operation from now.
+        self.countdown: Countdown | None = None
         self.clock = MachineClock()
         self.process: Process | None = None
         self.lives = 0
@@ -280,6 +294,37 @@ class Machine:
             with_digest=self.plan.settings.digest_enabled,
         )
 
+    def write_config(self) -> None:
+        """The static file, as whoever set the machine up wrote it."""
+        ensemble = self.plan.ensemble
+        name = self.plan.settings.config_file
+        if name and ensemble is not None:
+            file = self.config_disk.create(name)
+            file.write((ensemble.file_text(False) + "\n").encode())
+            file.sync()
+            self.config_disk.sync_folder("")
+
+    def read_config(self) -> tuple[EnsembleConfig | None, EnsembleConfig | None]:
+        """The view to start with, and the one seen last, as the configuration files have them."""
+        name = self.plan.settings.config_file
+        if not name:
+            return self.plan.ensemble, None
+        disk = self.config_disk
+        pairs = parse_properties(disk.read(name).decode())
+        pointers = [value for key, value in pairs if key == DYNAMIC_FILE_KEY]
+        if not pointers:
+            return EnsembleConfig.from_properties(pairs), None
+        config = EnsembleConfig.parse(disk.read(pointers[0]).decode())
+        config.version = int(pointers[0].rpartition(".")[2], 16)
+        if self.sid not in config.servers and self.plan.ensemble is not None:
+            # It was removed: whoever starts it again tells it what its own addresses are.
+            own = self.plan.ensemble.servers[self.sid]
+            servers = {**config.servers, self.sid: QuorumServer(self.sid, own.addresses, True, own.client)}
+            return EnsembleConfig(servers, 0), None
+        coming = next_file_name(name)
+        seen = EnsembleConfig.parse(disk.read(coming).decode()) if disk.exists(coming) else None
+        return config, seen
+
     def is_up(self) -> bool:
         """Whether a server runs here."""
         return self.process is not None
@@ -299,7 +344,7 @@ class Machine:
         process = Process(self, self.lives)
         self.lives += 1
         if self.cut_recovery_at >= 0:
-            self.disk.before = _Countdown(self.cut_recovery_at).tick
+            self.disk.before = Countdown(self.cut_recovery_at).tick
             self.cut_recovery_at = -1
         try:
             process.boot()
@@ -353,9 +398,11 @@ class Machine:
                 self.network.vanish(end)
         self.network.owners.pop(self.sid, None)
         self.disk.crash(self.prng if draws is None else draws, scatter)
+        self.config_disk.crash(self.prng if draws is None else draws, scatter)
 
     def _end(self, process: "Process") -> None:
         process.alive = False
+        self.countdown = None
         for queue in (process.log_queue, process.snapshot_queue):
             queue.interrupt()
         self.process = None
@@ -449,8 +496,9 @@ class Process:
         self.recovered = self._recover()
         self.epochs = Epochs(disk, VERSION_FOLDER)
         recover_epochs(self.epochs, self.recovered)
-        self.log_queue = DiskQueue(self, DiskWorker(self.store, True, self.epochs, disk, ""), True)
-        self.snapshot_queue = DiskQueue(self, DiskWorker(self.store, False, self.epochs, disk, ""), False)
+        files = machine.config_disk
+        self.log_queue = DiskQueue(self, DiskWorker(self.store, True, self.epochs, files, ""), True)
+        self.snapshot_queue = DiskQueue(self, DiskWorker(self.store, False, self.epochs, files, ""), False)
 
     def _recover(self) -> Recovered:
         settings = self.machine.plan.settings
@@ -467,12 +515,16 @@ class Process:
         now = self._scheduler.now_us
         machine.monitor.started(self, self.recovered)
         try:
-            self.server = make_server(
-                machine.plan,
+            ensemble, next_ensemble = machine.read_config()
+            self.server = Server(
+                machine.plan.settings,
+                machine.plan.providers,
                 self.recovered,
                 machine.prng.bits64(),
                 machine.clock.monotonic_ms(now),
                 machine.clock.wall_ms(now),
+                ensemble,
+                next_ensemble,
             )
         except Exception as error:  # noqa: BLE001  # whatever the core raises is a finding
             self._fail(error)
@@ -758,8 +810,3 @@ class _DialOwner:
 def host_address(host: int) -> str:
     """The address by which servers know a host: servers have small numbers, clients large ones."""
     return f"10.{host >> 16 & 0xFF}.{host >> 8 & 0xFF}.{host & 0xFF}"
-
-
-def make_server(plan: ServerPlan, recovered: Recovered, seed: int, now_ms: int, wall_ms: int) -> Server:
-    """Composes a server, as the runtime's assembly does."""
-    return Server(plan.settings, plan.providers, recovered, seed, now_ms, wall_ms, plan.ensemble)

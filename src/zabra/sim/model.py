@@ -37,6 +37,11 @@ TO_CHILD: Final = 2
 TO_BOTH: Final = 3
 
 
+QUOTA_ROOT: Final = "/zookeeper/quota"
+LIMITS: Final = "/zookeeper_limits"
+STATS: Final = "/zookeeper_stats"
+
+
 class ModelError(Exception):
     """A committed txn that could not have been committed."""
 
@@ -162,6 +167,35 @@ class Model:
         """Paths of the session's ephemeral nodes, sorted."""
         return sorted(path for path, node in self.nodes.items() if node.owner == session_id)
 
+    # Quotas.
+
+    def quota_of(self, path: str) -> str:
+        """The nearest path, at or above, that has a quota; "" for none."""
+        while path != "/":
+            if QUOTA_ROOT + path + LIMITS in self.nodes:
+                return path
+            path = parent_of(path)
+        return ""
+
+    def quota_use(self, quota: str) -> tuple[int, int]:
+        """How many nodes and bytes there are at and below a path."""
+        count = size = 0
+        for path, node in self.nodes.items():
+            if path == quota or path.startswith(quota + "/"):
+                count += 1
+                size += len(node.data or b"")
+        return count, size
+
+    def _recount(self, path: str) -> None:
+        """A change at ``path``: the quota above it says what there is now."""
+        if path.startswith(QUOTA_ROOT + "/") and path.endswith(STATS):
+            quota = path[len(QUOTA_ROOT) : -len(STATS)]
+        else:
+            quota = self.quota_of(path)
+        stats = self.nodes.get(QUOTA_ROOT + quota + STATS) if quota else None
+        if stats is not None:
+            stats.data = b"count=%d,bytes=%d" % self.quota_use(quota)
+
     # Applying.
 
     def apply(self, entry: TxnEntry) -> tuple[Result, list[Event]]:
@@ -176,9 +210,9 @@ class Model:
         else:
             self._apply_one(header, header.type, entry.record, result, events)
         self.zxid = header.zxid
-        if entry.digest is not None and (entry.digest.tree_digest - self.digest) % (1 << 64) != 0:
+        if entry.digest is not None and (int(entry.digest.tree_digest) - self.digest) % (1 << 64) != 0:
             raise ModelError(
-                f"txn 0x{header.zxid:x} promises digest {entry.digest.tree_digest % (1 << 64):x}, "
+                f"txn 0x{header.zxid:x} promises digest {int(entry.digest.tree_digest) % (1 << 64):x}, "
                 f"the tree has {self.digest % (1 << 64):x}"
             )
         return result, events
@@ -260,6 +294,7 @@ class Model:
         parent.pzxid = zxid
         parent.children[path[path.rfind("/") + 1 :]] = None
         self.nodes[path] = Node(record.data, record.acl, zxid, time, owner)
+        self._recount(path)
         self._count(path)
         self._count(parent_path)
         events.append(Event(codes.EVENT_NODE_CREATED, path, TO_DATA, record.acl))
@@ -273,6 +308,7 @@ class Model:
         parent = self._node(parent_path)
         del self.nodes[path]
         del parent.children[path[path.rfind("/") + 1 :]]
+        self._recount(path)
         parent.pzxid = zxid
         self._count(path)
         self._count(parent_path)
@@ -287,6 +323,7 @@ class Model:
         node.version = record.version
         node.mzxid = zxid
         node.mtime = time
+        self._recount(record.path)
         self._count(record.path)
         events.append(Event(codes.EVENT_NODE_DATA_CHANGED, record.path, TO_DATA, node.acl))
 

@@ -15,6 +15,9 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Final
 
+from zabra.config.ensemble import EnsembleConfig
+from zabra.proto import codes
+from zabra.proto.records import SetDataTxn
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.server.ready import (
     DISK_ACCEPTED_EPOCH,
@@ -30,6 +33,17 @@ from zabra.sim.checkers import Judgement
 from zabra.sim.machine import Machine, Process
 from zabra.storage.errors import StorageError
 
+# Steps of a server at which a fault may strike (``ClusterMonitor.on_moment``).
+MOMENTS: Final = (
+    "leads",
+    "is in step",
+    "accepted epoch",
+    "current epoch",
+    "truncated",
+    "snapshot",
+    "logged",
+    "view proposed",
+)
 COUNTER_MASK: Final = 0xFFFFFFFF
 # So many turns without input ...
 IDLE_TURNS_MAX: Final = 300
@@ -43,7 +57,15 @@ _MASK_64: Final = (1 << 64) - 1
 class Promise:
     """What one machine's disk has promised."""
 
-    __slots__ = ("accepted_epoch", "current_epoch", "damaged", "may_stop_until_us", "uncertain", "zxid")
+    __slots__ = (
+        "accepted_epoch",
+        "current_epoch",
+        "damaged",
+        "may_stop_until_us",
+        "uncertain",
+        "was_damaged",
+        "zxid",
+    )
 
     def __init__(self) -> None:
         self.zxid = 0
@@ -53,8 +75,15 @@ class Promise:
         self.uncertain = False
         # Data at rest was damaged: the next start may refuse it, or find less than was promised.
         self.damaged = False
+        # The same, at any time of the run.
+        self.was_damaged = False
         # Disk operations were made to fail: until this moment (us) a server may stop, or fail to start.
         self.may_stop_until_us = -1
+
+    def damage(self) -> None:
+        """Data at rest was damaged."""
+        self.damaged = True
+        self.was_damaged = True
 
     def forget(self) -> None:
         """The disk was lost."""
@@ -74,6 +103,14 @@ class ClusterMonitor:
         self.promises: dict[int, Promise] = {}
         # Whose logs may be read to learn what was committed; set by whoever runs the cluster.
         self.machines: dict[int, Machine] = {}
+        # Where the first history ends, if not at 0.
+        self.base = 0
+        # The newest view that was committed, and the zxid of the newest that was proposed.
+        self.view: EnsembleConfig | None = None
+        self._view_proposed = 0
+        self.on_moment: Callable[[str, int], None] | None = None
+        self.on_informed: Callable[[Process, list[TxnEntry]], None] | None = None
+        self.on_ended: Callable[[Process], None] | None = None
         # Epoch -> (sid, life) of its established leader.
         self.leaders: dict[int, tuple[int, int]] = {}
         self.stops: list[str] = []
@@ -96,7 +133,15 @@ class ClusterMonitor:
 
     def head(self) -> int:
         """The last committed zxid known."""
-        return self.zxids[-1] if self.zxids else 0
+        return self.zxids[-1] if self.zxids else self.base
+
+    def is_view_pending(self) -> bool:
+        """Whether a view was proposed that is not known to be committed."""
+        return self._view_proposed > (self.view.version if self.view is not None else 0)
+
+    def _moment(self, name: str, sid: int) -> None:
+        if self.on_moment is not None:
+            self.on_moment(name, sid)
 
     def digest_at(self, zxid: int) -> int:
         """What the tree's digest must be once everything up to ``zxid`` is applied."""
@@ -110,8 +155,11 @@ class ClusterMonitor:
         self.seen_us[entry.header.zxid] = self._now_us
         self.zxids.append(entry.header.zxid)
         before = self._digests[-1] if self._digests else EMPTY_DIGEST
-        digest = before if entry.digest is None else entry.digest.tree_digest & _MASK_64
+        digest = before if entry.digest is None else int(entry.digest.tree_digest) & _MASK_64
         self._digests.append(digest)
+        if entry.header.type == codes.OP_RECONFIG and isinstance(entry.record, SetDataTxn):
+            self.view = EnsembleConfig.parse((entry.record.data or b"").decode())
+            self.judgement.count("reconfigurations")
 
     def _catch_up(self, process: Process, until: int) -> None:
         """A server shows committed txns that nobody was seen to deliver: a leader's initial history."""
@@ -152,6 +200,8 @@ class ClusterMonitor:
             if self.listener is not None:
                 self.listener("commits", f"{process.sid} delivers 0x{entry.header.zxid:x}")
         self.judgement.count("deliveries", len(entries))
+        if self.on_informed is not None:
+            self.on_informed(process, entries)
 
     def _delivered(self, process: Process, entry: TxnEntry) -> None:
         zxid = entry.header.zxid
@@ -204,6 +254,9 @@ class ClusterMonitor:
             process.notes["position"] = zxid
             if server.role.name() in ("follower", "observer"):
                 self.judgement.count("syncs")
+                if process.server.settings.is_observer:
+                    self.judgement.count("observer syncs")
+                self._moment("is in step", process.sid)
         self._check_digest(process, zxid)
         self._check_leadership(process)
 
@@ -222,7 +275,7 @@ class ClusterMonitor:
         tree = process.server.tree
         if not tree.digest_enabled:
             return
-        got = tree.digest & _MASK_64
+        got = int(tree.digest) & _MASK_64
         due = self.digest_at(zxid)
         self.judgement.count("digests")
         if got != due:
@@ -240,6 +293,7 @@ class ClusterMonitor:
             self.leaders[epoch] = me
             self.leader_since_us[epoch] = self._now_us
             self.judgement.count("leaders")
+            self._moment("leads", process.sid)
         elif leader != me:
             self.judgement.complain("leadership", f"epoch {epoch} is led by {leader} and by {me}")
 
@@ -253,6 +307,9 @@ class ClusterMonitor:
                 if self._proposed.get(zxid) != entry.raw:
                     self._proposed[zxid] = entry.raw
                     self.proposed_us[zxid] = now
+                    if entry.header.type == codes.OP_RECONFIG:
+                        self._view_proposed = max(self._view_proposed, zxid)
+                        self._moment("view proposed", process.sid)
 
     def logged(self, process: Process, commands: list[DiskCommand]) -> None:
         """Notes what a disk has promised."""
@@ -263,24 +320,34 @@ class ClusterMonitor:
                 self.listener("disks", f"{process.sid} {describe_command(command)}")
             if kind == DISK_APPEND:
                 promise.zxid = command.entries[-1].header.zxid
+                self._moment("logged", process.sid)
             elif kind in (DISK_TRUNCATE, DISK_SNAPSHOT_END):
                 promise.zxid = command.zxid
                 self.judgement.count("truncs" if kind == DISK_TRUNCATE else "snap syncs")
+                if kind == DISK_SNAPSHOT_END and process.server.settings.is_observer:
+                    self.judgement.count("observer snap syncs")
+                self._moment("truncated" if kind == DISK_TRUNCATE else "snapshot", process.sid)
             elif kind == DISK_ACCEPTED_EPOCH:
                 promise.accepted_epoch = command.value
+                self._moment("accepted epoch", process.sid)
             elif kind == DISK_CURRENT_EPOCH:
                 promise.current_epoch = command.value
+                self._moment("current epoch", process.sid)
 
     def ended(self, process: Process) -> None:
         """A crash may have interrupted something that shortens the log."""
         for command in process.log_queue.batch:
             if command.kind in (DISK_TRUNCATE, DISK_SNAPSHOT_BEGIN, DISK_SNAPSHOT_END):
                 self.promise(process.sid).uncertain = True
+        if self.on_ended is not None:
+            self.on_ended(process)
 
     def started(self, process: Process, recovered: Recovered) -> None:
         """What was promised must be there."""
         promise = self.promise(process.sid)
         self.judgement.count("recoveries")
+        if recovered.last_zxid > self.head():
+            self.judgement.count("uncommitted tails")
         if not promise.damaged:
             if recovered.last_zxid < promise.zxid and not promise.uncertain:
                 self.judgement.complain(

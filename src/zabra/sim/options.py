@@ -14,17 +14,19 @@ from zabra.sim.workload import Appetite, draw_appetite
 
 _SHAPES: Final = (
     # voters, observers, how often
-    (3, 0, 20),
-    (3, 1, 20),
-    (3, 2, 25),
+    (3, 0, 18),
+    (3, 1, 22),
+    (3, 2, 27),
     (5, 0, 5),
     (5, 2, 8),
     (4, 1, 4),
     (2, 1, 3),
-    (1, 0, 5),
+    (1, 0, 3),
     (7, 0, 1),
 )
 _RELAYS: Final = (RELAYS_NONE, RELAYS_NONE, RELAYS_FOLLOWERS, RELAYS_TREE, RELAYS_UNLISTED)
+# What Run needs an operator for.
+RECONFIG: Final = "reconfig"
 # The span of the fault kinds that are switched on in one run.
 _MIN_KINDS: Final = 5
 # Per kind: how likely it is switched on.
@@ -39,6 +41,7 @@ class Options:
         self.voters = 3
         self.observers = 2
         self.groups = False
+        self.weights: list[int] = []
         self.relays = 0
         self.seconds = 60
         self.clients = 6
@@ -60,6 +63,8 @@ class Options:
         self.skip: list[int] = []
         self.near_rollover = False
         self.digest = True
+        self.local_sessions = False
+        self.quotas = False
 
     def shape(self) -> Shape:
         """The cluster."""
@@ -68,7 +73,9 @@ class Options:
         groups: dict[int, list[int]] = {}
         if self.groups and self.voters >= 5:
             groups = {1: voters[:2], 2: voters[2:4], 3: voters[4:]}
-        weights = dict.fromkeys(voters, 1) if groups else {}
+        elif self.groups:
+            groups = {1: voters}
+        weights = dict(zip(voters, [*self.weights, *[1] * self.voters], strict=False)) if groups else {}
         return Shape(voters, observers, groups, weights, relays=self.relays if observers else RELAYS_NONE)
 
     def settings(self) -> Settings:
@@ -84,12 +91,19 @@ class Options:
         settings.container_check_interval_ms = 5_000
         settings.extended_types_enabled = True
         settings.snapshot_nodes_per_turn = 7
+        settings.local_sessions_enabled = self.local_sessions
+        settings.local_sessions_upgrading_enabled = self.local_sessions
+        settings.enforce_quota = self.quotas
+        if RECONFIG in self.faults:
+            settings.reconfig_enabled = True
+            settings.config_file = "zoo.cfg"
         return settings
 
     def appetite(self) -> Appetite:
         """What clients want."""
         appetite = draw_appetite(Prng(self.seed, "appetite"), self.think_ms * 1000)
         appetite.extended_types = True
+        appetite.quotas = self.quotas
         return appetite
 
     def to_text(self) -> str:
@@ -131,10 +145,15 @@ def draw_options(seed: int) -> Options:
     out = Options()
     out.seed = seed
     out.voters, out.observers, _ = _SHAPES[prng.weighted([weight for _, _, weight in _SHAPES])]
-    out.groups = out.voters >= 5 and prng.chance(0.4)
+    out.groups = out.voters >= 3 and prng.chance(0.4 if out.voters >= 5 else 0.08)
+    if out.groups:
+        out.weights = [prng.pick([1, 1, 1, 2, 3]) for _ in range(out.voters)]
+        if out.voters >= 5:
+            out.weights[prng.below(out.voters)] = 0
+    out.seconds = prng.between(20, 60)
     out.clients = prng.between(4, 10)
     out.think_ms = prng.between(60, 250)
-    out.tick_ms = prng.pick([200, 500, 1000, 2000])
+    out.tick_ms = prng.pick([100, 200, 200, 500, 500, 1000, 2000])
     out.init_limit = prng.between(4, 10)
     out.sync_limit = prng.between(2, 5)
     out.snap_count = int(prng.log_between(10, 2000))
@@ -146,9 +165,16 @@ def draw_options(seed: int) -> Options:
     out.cut_chance = prng.pick([0.0, 0.02, 0.2])
     out.split_batch_chance = prng.pick([0.0, 0.3, 0.8])
     out.fsync_us = int(prng.log_between(50, 20_000))
-    out.fault_gap_ms = int(prng.log_between(600, 4_000))
+    out.fault_gap_ms = out.seconds * 1000 // prng.between(22, 80)
     out.faults = _draw_faults(prng.split("faults"), out)
     out.relays = prng.split("relays").pick(_RELAYS)
+    extras = prng.split("extras")
+    out.near_rollover = out.voters > 1 and extras.chance(0.06)
+    out.local_sessions = extras.chance(0.12)
+    out.quotas = extras.chance(0.15)
+    if RECONFIG in out.faults and (out.groups or (out.voters < 3 and not out.observers)):
+        # Only a whole new membership can change groups, and of two voters none can be spared.
+        out.faults.remove(RECONFIG)
     return out
 
 

@@ -6,6 +6,7 @@ and everything that was written down is judged.
 """
 
 import hashlib
+import traceback
 from typing import Any, Final
 
 from zabra.client import calls
@@ -18,15 +19,25 @@ from zabra.sim.checkers import HistoryChecker, Judgement
 from zabra.sim.client import SimClient
 from zabra.sim.clock import US_PER_MS
 from zabra.sim.cluster import Cluster
-from zabra.sim.faults import Nemesis
+from zabra.sim.faults import SUPER_ID, SUPER_USER, Nemesis, Operator
+from zabra.proto.records import Id
+from zabra.proto.txn import TxnEntry
 from zabra.sim.machine import Process
 from zabra.sim.model import Model
-from zabra.sim.options import Options
+from zabra.sim.options import RECONFIG, Options
 from zabra.sim.prng import Prng
+from zabra.sim.publisher import SimPublisher
 from zabra.sim.session_checker import SessionChecker
 from zabra.sim.spec_monitor import SpecMonitor
 from zabra.sim.watch_checker import WatchChecker
 from zabra.sim.workload import BusyProgram
+from zabra.storage.epochs import Epochs
+from zabra.storage.errors import StorageError
+from zabra.storage.log_reader import list_logs
+from zabra.storage.names import VERSION_FOLDER
+from zabra.tree.datatree import DataTree
+from zabra.tree.snapshot_walk import serialize_tree
+from zabra.zab.zxid import COUNTER_MAX
 
 _SETTLE_STEP_MS: Final = 100
 
@@ -96,7 +107,9 @@ class Run:
         self.monitor = SpecMonitor()
         self.monitor.judgement = self.report.judgement
         prng = Prng(options.seed, "run")
-        self.cluster = Cluster(options.shape(), options.settings(), prng.split("cluster"), self.monitor)
+        self.cluster = Cluster(
+            options.shape(), options.settings(), prng.split("cluster"), self.monitor, SUPER_ID
+        )
         self.monitor.machines = self.cluster.machines
         self.cluster.overheard = self.monitor.overheard
         self.programs: list[BusyProgram] = []
@@ -106,6 +119,10 @@ class Run:
         self.nemesis.skip = dict.fromkeys(options.skip)
         self.healed_us = 0
         self.prober = Prober()
+        self.operator = Operator()
+        self.publishers = {sid: SimPublisher(sid) for sid in self.cluster.machines}
+        self.monitor.on_informed = self._informed
+        self.monitor.on_ended = self._ended
         network = self.cluster.network
         network.base_us = options.base_us
         network.jitter_us = options.jitter_us
@@ -115,14 +132,42 @@ class Run:
             machine.fsync_jitter_us = options.fsync_us
             machine.split_batch_chance = options.split_batch_chance
             machine.plan.log_size_limit_bytes = options.log_size_limit
+        if options.near_rollover:
+            self._begin_near_rollover(prng.split("rollover").between(30, 300))
+
+    def _begin_near_rollover(self, left: int) -> None:
+        """Everybody has a snapshot of a zxid whose counter is nearly used up."""
+        zxid = 1 << 32 | COUNTER_MAX - left
+        self.monitor.base = zxid
+        for machine in self.cluster.machines.values():
+            tree = DataTree()
+            tree.last_processed_zxid = zxid
+            machine.disk.make_folder(VERSION_FOLDER)
+            machine.open_store().snaps.save(zxid, [serialize_tree(tree)], zxid, tree.digest)
+            epochs = Epochs(machine.disk, VERSION_FOLDER)
+            epochs.save_accepted(1)
+            epochs.save_current(1)
+            promise = self.monitor.promise(machine.sid)
+            promise.zxid = zxid
+            promise.accepted_epoch = promise.current_epoch = 1
+
+    def _informed(self, process: Process, entries: list[TxnEntry]) -> None:
+        self.publishers[process.sid].informed(process, entries)
+
+    def _ended(self, process: Process) -> None:
+        self.publishers[process.sid].crashed()
 
     def execute(self) -> Report:
         """Runs, judges, reports."""
-        self._safety_phase()
-        if not self.report.failed:
-            self._liveness_phase()
-        if not self.report.failed:
-            self._wind_down()
+        try:
+            self._safety_phase()
+            if not self.report.failed:
+                self._liveness_phase()
+            if not self.report.failed:
+                self._wind_down()
+        except Exception as error:  # noqa: BLE001  # of a client, of a door: a finding like any other
+            text = "".join(traceback.format_exception(error)[-6:]).strip()
+            self.report.judgement.complain("exception", f"{error!r}\n{text}")
         self._judge()
         self._summarise()
         return self.report
@@ -142,8 +187,13 @@ class Run:
         for i in range(options.clients):
             program = BusyProgram(appetite, prng.split(f"program {i}"))
             self.programs.append(program)
-            timeout_ms = options.tick_ms * prng.pick([2, 3, 4, 8])
+            timeout_ms = options.tick_ms * prng.pick([2, 4, 8, 16])
             cluster.add_client(program, timeout_ms).start()
+        if RECONFIG in options.faults:
+            operator = cluster.add_client(self.operator, 4 * options.tick_ms)
+            operator.add_auth("digest", SUPER_USER, Id("super", ""))
+            operator.start()
+            self.nemesis.operator = operator
         self.nemesis.start()
         end_us = options.seconds * 1_000_000
         while cluster.scheduler.now_us < end_us and not self.report.failed:
@@ -184,6 +234,7 @@ class Run:
         for program in self.programs:
             program.stopping = True
         self.prober.stopping = True
+        self.operator.stopping = True
         cluster.run_ms(5 * self.options.tick_ms)
         for i, client in enumerate(cluster.clients):
             if i % 2 and client.is_connected():
@@ -248,7 +299,13 @@ class Run:
         judgement = self.report.judgement
         chain = self.monitor.chain
         self._check_session_ids()
-        checker = HistoryChecker(chain, self.cluster.history, extended_types=True)
+        checker = HistoryChecker(
+            chain,
+            self.cluster.history,
+            extended_types=True,
+            local_sessions=self.options.local_sessions,
+            quotas=self.options.quotas,
+        )
         checker.judgement = judgement
         checker.check()
         if judgement.violations:
@@ -258,6 +315,36 @@ class Run:
         SessionChecker(self.monitor, self.cluster, judgement, self.healed_us).check()
         for process in self.cluster.processes():
             self._compare_tree(process, checker.model)
+            self._compare_log(process)
+            publisher = self.publishers[process.sid]
+            publisher.fetch(process, min(process.server.tree.last_processed_zxid, self.monitor.head()))
+            publisher.check(chain, judgement)
+
+    def _compare_log(self, process: Process) -> None:
+        """What is on the disk of one that serves is the committed log, byte for byte, from some place on."""
+        if not process.server.role.serves():
+            return
+        head = min(process.server.tree.last_processed_zxid, self.monitor.head())
+        committed = {entry.header.zxid: place for place, entry in enumerate(self.monitor.chain)}
+        before = -1
+        files = list_logs(process.machine.disk, VERSION_FOLDER)
+        start = files[0].start_zxid if files else 0
+        try:
+            found = list(process.machine.open_store().log.read_from(start, head))
+        except StorageError as error:
+            if not self.monitor.promise(process.sid).was_damaged:
+                self.report.judgement.complain("log", f"server {process.sid}: {error}")
+            return
+        for zxid, raw in found:
+            place = committed.get(zxid, -1)
+            if place < 0 or self.monitor.chain[place].raw != raw:
+                self.report.judgement.complain("log", f"server {process.sid} has logged 0x{zxid:x} otherwise")
+                return
+            if before >= 0 and place != before + 1 and not self.monitor.promise(process.sid).was_damaged:
+                self.report.judgement.complain("log", f"server {process.sid} misses txns before 0x{zxid:x}")
+                return
+            before = place
+            self.report.judgement.count("logged txns")
 
     def _compare_tree(self, process: Process, model: Model) -> None:
         """Node by node, the parts that digests leave out included."""

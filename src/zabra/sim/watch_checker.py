@@ -23,6 +23,12 @@ from zabra.sim.histories import Entry, History, Invocation
 from zabra.sim.model import TO_CHILD, TO_DATA, Event, Model
 
 _CHILD_READS: Final = (codes.OP_GET_CHILDREN, codes.OP_GET_CHILDREN2)
+_WATCHING_READS: Final = (
+    codes.OP_EXISTS,
+    codes.OP_GET_DATA,
+    codes.OP_GET_CHILDREN,
+    codes.OP_GET_CHILDREN2,
+)
 _CHILDREN_CHANGED: Final = codes.EVENT_NODE_CHILDREN_CHANGED
 
 
@@ -236,7 +242,7 @@ class WatchChecker:
             removed = RemoveWatchesRequest.decode(Reader(one.body))
             view.server.remove(removed.type, removed.path)
             view.believed.remove(removed.type, removed.path)
-        elif op in (codes.OP_EXISTS, codes.OP_GET_DATA, *_CHILD_READS):
+        elif op in _WATCHING_READS:
             read = GetDataRequest.decode(Reader(one.body))
             if read.watch and (ok or (op == codes.OP_EXISTS and one.err == codes.ERR_NO_NODE)):
                 for standing in (view.server, view.believed):

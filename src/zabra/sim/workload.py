@@ -55,7 +55,7 @@ WANTS: Final = (
     CLOSE,
     ABANDON,
 )
-_USUAL: Final = (10.0, 6.0, 4.0, 4.0, 5.0, 5.0, 14.0, 8.0, 1.5, 3.0, 2.0, 3.0, 0.7, 0.15, 0.15)
+_USUAL: Final[list[float]] = [10.0, 6.0, 4.0, 4.0, 5.0, 5.0, 14.0, 8.0, 1.5, 3.0, 2.0, 3.0, 0.7, 0.15, 0.15]
 
 
 class Appetite:
@@ -68,6 +68,7 @@ class Appetite:
         self.think_us = think_us
         self.depth = depth
         self.extended_types = False
+        self.quotas = False
 
     def describe(self) -> str:
         """In a line."""
@@ -107,9 +108,20 @@ class BusyProgram:
         if self.asked == 0 or self.prng.chance(0.05):
             for folder in FOLDERS:
                 self._ask(client, calls.create(folder, b""))
+            if self.appetite.quotas:
+                self._limit(client, "/q", 60)
+                self._limit(client, "/w", 4)
         if not self._running:
             self._running = True
             client.after(int(self.prng.spread(self.appetite.think_us)))
+
+    def _limit(self, client: SimClient, path: str, nodes: int) -> None:
+        """A quota, as zkCli sets one: limits first, then what is kept of their use."""
+        quota = "/zookeeper/quota" + path
+        limits = b"count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=%d" % nodes
+        self._ask(client, calls.create(quota, b""))
+        self._ask(client, calls.create(quota + "/zookeeper_limits", limits))
+        self._ask(client, calls.create(quota + "/zookeeper_stats", b""))
 
     def answered(self, client: SimClient, call: Call[Any]) -> None:
         """Remembers what it can use."""
@@ -224,6 +236,8 @@ class BusyProgram:
             return self._some_made()
         if kind == 5:
             return f"/e/{self.prng.below(self.appetite.keys)}"
+        if self.appetite.quotas and self.prng.chance(0.3):
+            return self.prng.pick(("/zookeeper/quota/q/zookeeper_stats", "/zookeeper/quota/w/zookeeper_stats"))
         return self.prng.pick(("/", "/w", "/q", "/e", "/a", "/deep/1/2", "/c"))
 
     def _data(self) -> bytes | None:
