@@ -194,6 +194,9 @@ class HistoryChecker:
                 self.judgement.complain("containers", f"{entry.record.path} was not for the collector")
         elif kind == codes.OP_CLOSE_SESSION:
             self.judgement.count("sessions expired")
+            closing = entry.header.client_id
+            if closing not in self.model.sessions and not self.model.ephemerals_of(closing):
+                self.judgement.complain("sessions", f"session 0x{closing:x} is expired once more")
         elif kind not in (codes.OP_CREATE_SESSION, codes.OP_ERROR, codes.OP_DELETE_CONTAINER):
             self.judgement.complain("invented write", f"nobody asked for {entry!r}")
 

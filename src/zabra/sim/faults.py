@@ -31,12 +31,14 @@ from zabra.zab.quorum import verifier_of
 class Kind:
     """One kind of fault: its name, what it is, and where it makes sense."""
 
-    __slots__ = ("ensemble_only", "name", "text")
+    __slots__ = ("chance", "ensemble_only", "name", "text")
 
-    def __init__(self, name: str, text: str, ensemble_only: bool = False) -> None:
+    def __init__(self, name: str, text: str, ensemble_only: bool = False, chance: float = 0.35) -> None:
         self.name = name
         self.text = text
         self.ensemble_only = ensemble_only
+        # How likely a seed switches it on.
+        self.chance = chance
 
 
 KINDS: Final = (
@@ -56,7 +58,12 @@ KINDS: Final = (
     Kind("power cut", "one machine loses power and what was not synced, later a restart"),
     Kind("power cut of all", "all machines lose power at once, and return one by one", True),
     Kind("orphaned leader", "the leader and its clients are cut off from the other servers for long", True),
-    Kind("strike", "a server is killed, cut off or loses power just as it takes a step of joining", True),
+    Kind(
+        "strike",
+        "just as a server takes a step that matters it is killed, cut off, or all lose power",
+        True,
+        chance=0.7,
+    ),
     Kind("crash at a write", "a machine loses power between two given operations on its disk"),
     Kind("crash loop", "one server is killed again shortly after each start, also while it recovers"),
     Kind("pause", "SIGSTOP of one server, later SIGCONT"),
@@ -147,6 +154,7 @@ class Nemesis:
         self.operator: SimClient | None = None
         # What is waited for: the moment at which to strike, and how.
         self._strike: tuple[str, int] | None = None
+        self._strike_in = 0
         monitor.on_moment = self._moment
         # Machines that are down and have their restart coming.
         self._waiting: dict[int, None] = {}
@@ -437,6 +445,10 @@ class Nemesis:
         self._waiting[machine.sid] = None
         self._later(1 + self.prng.below(_RESTART_MS), lambda: self._restart(machine))
 
+    def _return_later(self, machine: Machine, ms: int) -> None:
+        self._waiting[machine.sid] = None
+        self._later(ms, lambda: self._restart(machine))
+
     def _kill(self) -> bool:
         machine = self._some_up()
         if machine is None:
@@ -539,12 +551,16 @@ class Nemesis:
 
     def _arm_strike(self) -> bool:
         self._strike = (self.prng.pick(MOMENTS), self.prng.below(4))
+        self._strike_in = self.prng.below(4)
         return True
 
     def _moment(self, name: str, sid: int) -> None:
         """The monitor saw a server take a step."""
         strike = self._strike
         if strike is not None and strike[0] == name and self.active:
+            self._strike_in -= 1
+            if self._strike_in >= 0:
+                return
             self._strike = None
             self.cluster.say(f"strike at {sid}: {name}")
             # The event that is going on must end first.
@@ -561,9 +577,12 @@ class Nemesis:
         elif how == 2:
             leader = self._leader()
             self._end(machine if leader is None else leader)
-        elif how == 1 and self.prng.chance(0.3):
+        elif how == 1:
+            # What it has promised, or told of others' promises, must be found without it.
             for one in self._up():
-                self._end(one)
+                one.cut_power(self.prng.chance(0.3))
+                late = 1_000 + self.prng.below(4_000) if one is machine else self.prng.below(500)
+                self._return_later(one, 1 + late)
         else:
             self._end(machine)
 

@@ -42,6 +42,8 @@ MOMENTS: Final = (
     "truncated",
     "snapshot",
     "logged",
+    "commits",
+    "commits",
     "view proposed",
 )
 COUNTER_MASK: Final = 0xFFFFFFFF
@@ -210,6 +212,7 @@ class ClusterMonitor:
             if zxid != head + 1:
                 self._catch_up(process, zxid - 1)
             self._extend(entry)
+            self._moment("commits", process.sid)
         place = bisect_right(self.zxids, zxid) - 1
         if place < 0 or self.zxids[place] != zxid or self.chain[place].raw != entry.raw:
             known = hex(self.zxids[place]) if place >= 0 else "nothing"

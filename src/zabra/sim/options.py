@@ -29,8 +29,6 @@ _RELAYS: Final = (RELAYS_NONE, RELAYS_NONE, RELAYS_FOLLOWERS, RELAYS_TREE, RELAY
 RECONFIG: Final = "reconfig"
 # The span of the fault kinds that are switched on in one run.
 _MIN_KINDS: Final = 5
-# Per kind: how likely it is switched on.
-_KIND_CHANCE: Final = 0.35
 
 
 class Options:
@@ -179,8 +177,9 @@ def draw_options(seed: int) -> Options:
 
 
 def _draw_faults(prng: Prng, options: Options) -> list[str]:
-    kinds = [kind.name for kind in KINDS if options.voters > 1 or not kind.ensemble_only]
-    chosen = [name for name in kinds if prng.chance(_KIND_CHANCE)]
+    possible = [kind for kind in KINDS if options.voters > 1 or not kind.ensemble_only]
+    kinds = [kind.name for kind in possible]
+    chosen = [kind.name for kind in possible if prng.chance(kind.chance)]
     while len(chosen) < _MIN_KINDS:
         extra = prng.pick(kinds)
         if extra not in chosen:

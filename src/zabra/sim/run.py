@@ -373,6 +373,9 @@ class Run:
         report.simulated_us = cluster.scheduler.now_us
         for name, value in cluster.network.counts.items():
             report.judgement.count(name, value)
+        if self.options.near_rollover and self.monitor.head() >> 32 > self.monitor.base >> 32:
+            last = [entry for entry in self.monitor.chain if entry.header.zxid & COUNTER_MAX >= COUNTER_MAX - 1]
+            report.judgement.count("rollovers", len(last))
         for client in cluster.clients:
             report.judgement.count("client sessions", client.sessions)
             report.judgement.count("client expiries", client.expired)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from zabra.sim.faults import KIND_NAMES
 from zabra.sim.options import Options, draw_options
 from zabra.sim.run import Report, Run
 
@@ -25,7 +26,24 @@ VACUITY: Final = (
     "writes unknown",
     "recoveries",
     "trees",
+    "uncommitted tails",
+    "observer snap syncs",
+    "reconfigurations",
+    "rollovers",
+    "quota refusals",
+    "strikes",
+    "crash at a disk operation",
+    "crash in recovery",
+    "published from the log",
+    "logged txns",
 )
+# In this share of the seeds of a campaign each kind of fault must have happened.
+KIND_SHARE: Final = 0.05
+# What one seed must have for row R1 of the scoreboard to count it.
+_UNIT_SERVERS: Final = 3
+_UNIT_OPS: Final = 300
+_UNIT_FAULTS: Final = 15
+_UNIT_KINDS: Final = 5
 
 
 class Totals:
@@ -41,6 +59,10 @@ class Totals:
         self.real_s = 0.0
         self.cpu_s = 0.0
         self.longest_recovery_ms = 0
+        # Seeds in which each kind happened; that had something; that are a whole unit of row R1.
+        self.seeds_with: dict[str, int] = {}
+        self.shapes = {"observer": 0, "two observers": 0, "groups": 0}
+        self.units = 0
 
     def add(self, outcome: "Outcome") -> None:
         """One more run."""
@@ -51,14 +73,41 @@ class Totals:
             self.counts[name] = self.counts.get(name, 0) + value
         for name, value in outcome.faults.items():
             self.faults[name] = self.faults.get(name, 0) + value
+            self.seeds_with[name] = self.seeds_with.get(name, 0) + 1
+        self.shapes["observer"] += outcome.observers >= 1
+        self.shapes["two observers"] += outcome.observers >= 2
+        self.shapes["groups"] += outcome.groups
+        self.units += outcome.is_unit()
         self.steps += outcome.steps
         self.simulated_us += outcome.simulated_us
         self.cpu_s += outcome.cpu_s
         self.longest_recovery_ms = max(self.longest_recovery_ms, outcome.counts.get("liveness ms", 0))
 
+    def ops(self) -> int:
+        """Operations that were checked."""
+        return sum(self.counts.get(name, 0) for name in ("writes", "reads", "writes unknown"))
+
     def missing(self) -> list[str]:
-        """Vacuity counters that are still zero."""
-        return [name for name in VACUITY if not self.counts.get(name)]
+        """Vacuity counters that are still zero, and kinds of faults that are too rare."""
+        missing = [name for name in VACUITY if not self.counts.get(name)]
+        least = self.seeds * KIND_SHARE
+        return missing + [f"fault {name}" for name in KIND_NAMES if self.seeds_with.get(name, 0) < least]
+
+    def as_dict(self) -> dict[str, object]:
+        """Everything, for a ledger."""
+        return {
+            "seeds": self.seeds,
+            "units": self.units,
+            "failed": self.failed,
+            "ops": self.ops(),
+            "simulated_s": self.simulated_us // 1_000_000,
+            "cpu_s": round(self.cpu_s, 1),
+            "longest_recovery_ms": self.longest_recovery_ms,
+            "shapes": self.shapes,
+            "counts": {name: self.counts[name] for name in sorted(self.counts) if name != "liveness ms"},
+            "faults": {name: self.faults[name] for name in sorted(self.faults)},
+            "seeds_with": {name: self.seeds_with[name] for name in sorted(self.seeds_with)},
+        }
 
     def _diffs(self) -> int:
         """Synchronisations that neither cut nor replaced anything."""
@@ -68,13 +117,13 @@ class Totals:
     def lines(self) -> list[str]:
         """The report: a row each for safety, liveness and histories, then speed and faults."""
         count = self.counts
-        ops = count.get("writes", 0) + count.get("reads", 0) + count.get("writes unknown", 0)
         hours = self.simulated_us / 3_600_000_000
         minutes = max(self.real_s, 0.001) / 60
         return [
-            f"R1 sim-safety seeds={self.seeds} ops={ops} faults={sum(self.faults.values())} "
+            f"R1 sim-safety seeds={self.seeds} units={self.units} ops={self.ops()} faults={sum(self.faults.values())} "
             f"kinds={len(self.faults)} leaders={count.get('leaders', 0)} truncs={count.get('truncs', 0)} "
             f"snaps={count.get('snap syncs', 0)} diffs={self._diffs()} "
+            f"reconfigs={count.get('reconfigurations', 0)} tails={count.get('uncommitted tails', 0)} "
             f"violations={len(self.failed)}",
             f"R2 sim-liveness seeds={self.seeds} longest={self.longest_recovery_ms}ms "
             f"digests={count.get('digests', 0)} trees={count.get('trees', 0)}",
@@ -108,6 +157,20 @@ class Outcome:
         self.simulated_us = report.simulated_us
         self.digest = report.digest
         self.cpu_s = cpu_s
+        self.servers = report.options.voters + report.options.observers
+        self.observers = report.options.observers
+        self.groups = report.options.groups
+
+    def is_unit(self) -> bool:
+        """Whether it is all that row R1 asks of one seed."""
+        counts = self.counts
+        ops = counts.get("writes", 0) + counts.get("reads", 0) + counts.get("writes unknown", 0)
+        return (
+            self.servers >= _UNIT_SERVERS
+            and ops >= _UNIT_OPS
+            and sum(self.faults.values()) >= _UNIT_FAULTS
+            and len(self.faults) >= _UNIT_KINDS
+        )
 
     def line(self) -> str:
         """In a line."""
@@ -117,6 +180,8 @@ class Outcome:
         return (
             f"seed={self.seed} {verdict} digest={self.digest} steps={self.steps} "
             f"simulated={self.simulated_us // 1_000_000}s cpu={self.cpu_s:.2f}s "
+            f"steps-per-second={self.steps / max(self.cpu_s, 0.001):.0f} "
+            f"hours-per-minute={self.simulated_us / 60_000_000 / max(self.cpu_s, 0.001):.2f} "
             f"writes={writes} reads={reads} faults={sum(self.faults.values())} "
             f"leaders={self.counts.get('leaders', 0)}"
         )

@@ -1,0 +1,162 @@
+"""Campaigns: many seeds, counted, and for the long ones a line in a ledger that is kept.
+
+python -m tests.sim.campaign --fresh 300                 seeds drawn from the commit and the day
+python -m tests.sim.campaign --seeds 5000..6000          those
+python -m tests.sim.campaign --seeds 5000..6000 --ledger adds the totals to ledger.jsonl
+python -m tests.sim.campaign --sum                       the ledger added up
+
+``test_campaign.py`` runs it in CI.  On the compiled modules it is three times as fast:
+PYTHONPATH="$(make -s compiled)" python -m tests.sim.campaign ...
+"""
+
+import argparse
+import datetime
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zabra._mode import is_compiled
+from zabra.sim import swarm
+
+ROOT = Path(__file__).resolve().parents[2]
+LEDGER = Path(__file__).parent / "ledger.jsonl"
+REGRESSIONS = Path(__file__).parent / "regression_seeds.txt"
+# Fresh seeds begin above those that ledgers name.
+FIRST_FRESH = 1_000_000_000
+
+
+def commit() -> str:
+    """What is checked out, "" where there is no git."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def fresh_seeds(count: int) -> tuple[range, str]:
+    """Seeds nobody has run before, the same for everybody who runs this commit today; and where from."""
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    source = f"commit {commit() or 'unknown'}, {day}"
+    first = FIRST_FRESH + int(hashlib.sha256(source.encode()).hexdigest()[:8], 16)
+    return range(first, first + count), source
+
+
+def regression_seeds() -> list[tuple[int, str, str]]:
+    """(seed, changes of options, why) of every seed that ever failed."""
+    out: list[tuple[int, str, str]] = []
+    for line in REGRESSIONS.read_text("utf-8").splitlines():
+        if line and not line.startswith("#"):
+            seed, changes, why = (part.strip() for part in line.split("|"))
+            out.append((int(seed), changes, why))
+    return out
+
+
+def run(seeds: Sequence[int], jobs: int = 0) -> swarm.Totals:
+    """Runs them and prints what is wrong, with the line that reproduces it."""
+    totals = swarm.Totals()
+    start = time.monotonic()
+    for outcome in swarm.run_seeds(seeds, "", jobs):
+        totals.add(outcome)
+        if outcome.violations:
+            print(f"FAILED seed {outcome.seed}: {outcome.violations[0][:2000]}")
+            print(f"reproduce: {swarm.reproduction(outcome.seed, '')}", flush=True)
+    totals.real_s = time.monotonic() - start
+    return totals
+
+
+def run_regressions(totals: swarm.Totals) -> None:
+    """Runs every seed that ever failed."""
+    for seed, changes, why in regression_seeds():
+        outcome = swarm.run_seed(seed, changes)
+        totals.add(outcome)
+        if outcome.violations:
+            print(f"FAILED again: seed {seed} ({why}): {outcome.violations[0][:2000]}")
+            print(f"reproduce: {swarm.reproduction(seed, changes)}", flush=True)
+
+
+def ledger_line(seeds: Sequence[int], totals: swarm.Totals) -> str:
+    """A campaign as a line of the ledger."""
+    about: dict[str, Any] = {
+        "first": seeds[0],
+        "last": seeds[-1],
+        "commit": commit(),
+        "day": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "compiled": is_compiled(),
+    }
+    return json.dumps(about | totals.as_dict(), separators=(",", ":"))
+
+
+def add_up(lines: Sequence[str]) -> dict[str, Any]:
+    """The ledger as one campaign."""
+    out: dict[str, Any] = {}
+    for line in lines:
+        _add(out, json.loads(line))
+    return out
+
+
+def _add(out: dict[str, Any], more: dict[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict):
+            _add(out.setdefault(name, {}), value)
+        elif isinstance(value, list):
+            out[name] = out.get(name, []) + value
+        elif name == "longest_recovery_ms":
+            out[name] = max(out.get(name, 0), value)
+        elif isinstance(value, int | float) and name not in ("first", "last", "compiled"):
+            out[name] = out.get(name, 0) + value
+
+
+def parse_range(text: str) -> range:
+    """``A..B``, without B.  Raises ValueError."""
+    first, dots, last = text.partition("..")
+    if not dots:
+        raise ValueError(f"A..B, not {text!r}")
+    return range(int(first), int(last))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; the status is 1 where something was violated or never happened."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--fresh", type=int, default=0, metavar="N", help="run N fresh seeds")
+    parser.add_argument("--seeds", type=parse_range, metavar="A..B")
+    parser.add_argument("--regressions", action="store_true", help="and every seed that ever failed")
+    parser.add_argument("--jobs", type=int, default=0, help="processes (default: one per core)")
+    parser.add_argument("--ledger", action="store_true", help="add a line to the ledger")
+    parser.add_argument("--json", metavar="FILE", help="write the totals there")
+    parser.add_argument("--sum", action="store_true", help="add the ledger up")
+    given = parser.parse_args(arguments)
+    if given.sum:
+        print(json.dumps(add_up(LEDGER.read_text("utf-8").splitlines()), indent=1))
+        return 0
+    seeds: Sequence[int] = given.seeds or ()
+    if given.fresh:
+        seeds, source = fresh_seeds(given.fresh)
+        print(f"seeds {seeds[0]}..{seeds[-1] + 1} (from {source}), compiled={is_compiled()}", flush=True)
+    totals = run(seeds, given.jobs)
+    if given.regressions:
+        run_regressions(totals)
+    for line in totals.lines():
+        print(line)
+    if given.json:
+        Path(given.json).write_text(ledger_line(seeds, totals), "utf-8")
+    if given.ledger:
+        with LEDGER.open("a", encoding="utf-8") as file:
+            file.write(ledger_line(seeds, totals) + "\n")
+    missing = totals.missing() if totals.seeds >= swarm.VACUITY_SEEDS else []
+    if missing:
+        print(f"VACUOUS: nothing, or too little, was seen of: {', '.join(missing)}")
+    return 1 if totals.failed or missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,627 @@
+"""The planted bugs: what is changed where, and which mistake that is.  ``tools/mutants.py`` runs them.
+
+Each row re-creates a bug that upstream had (its JIRA number is in ``origin``) or a classic mistake.  An edit is
+(file below src/zabra, text, text in its place); the text must occur exactly once.
+"""
+
+from typing import Final
+
+Edit = tuple[str, str, str]
+
+
+class Mutant:
+    """One planted bug."""
+
+    def __init__(self, name: str, origin: str, *edits: Edit) -> None:
+        self.name = name
+        self.origin = origin
+        self.edits = edits
+
+
+_BROADCAST: Final = "zab/broadcast.py"
+_DISCOVERY: Final = "zab/discovery.py"
+_SYNC: Final = "zab/synchronization.py"
+_QUORUM: Final = "zab/quorum.py"
+_VOTE: Final = "zab/vote.py"
+_ELECTION: Final = "zab/election.py"
+_LEADING: Final = "server/roles/leading.py"
+_LEARNING: Final = "server/roles/learning.py"
+_FOLLOWING: Final = "server/roles/following.py"
+_LOOKING: Final = "server/roles/looking.py"
+_PROPOSING: Final = "server/roles/proposing.py"
+_SYNCING: Final = "server/roles/syncing.py"
+_SERVING: Final = "server/serving.py"
+_SERVER: Final = "server/server.py"
+_WORKER: Final = "server/disk_worker.py"
+_SNAPSHOTTER: Final = "server/snapshotter.py"
+_TXNLOG: Final = "storage/txnlog.py"
+_TXNSNAPLOG: Final = "storage/txnsnaplog.py"
+_SNAPSHOTS: Final = "storage/snapshots.py"
+_EPOCHS: Final = "storage/epochs.py"
+_TREE: Final = "tree/datatree.py"
+_WATCHES: Final = "tree/watches.py"
+_WRITE_OPS: Final = "processors/write_ops.py"
+_PREP: Final = "processors/prep.py"
+_OUTSTANDING: Final = "processors/outstanding.py"
+_TRACKER: Final = "sessions/tracker.py"
+_PEER: Final = "server/peer.py"
+
+MUTANTS: Final = (
+    # Who promises what, when.
+    Mutant(
+        "ack-before-fsync",
+        "classic: a follower acks a proposal that is not on its disk yet",
+        (
+            _FOLLOWING,
+            "        self.unacked.append(entry)\n",
+            "        self.send(codes.PACKET_ACK, zxid, None)\n",
+        ),
+    ),
+    Mutant(
+        "leader-acks-before-fsync",
+        "classic: the leader counts its own ack before its disk has the txn",
+        (
+            _LEADING,
+            "        broadcast.propose(zxid, entry.raw, is_reconfig)\n",
+            "        broadcast.propose(zxid, entry.raw, is_reconfig).acks.add(self.peer.sid)\n",
+        ),
+    ),
+    Mutant(
+        "newleader-acked-before-fsync",
+        "ZOOKEEPER-3911, 4646: NEWLEADER is acked before the txns of the sync are on the disk",
+        (
+            _LEARNING,
+            "            self.peer.save_current_epoch(command.zxid, SyncDurable(self))\n",
+            "            self.peer.save_current_epoch(command.zxid, None)\n            self.sync_durable()\n",
+        ),
+    ),
+    Mutant(
+        "epoch-before-txns",
+        "ZOOKEEPER-4643, 4785: currentEpoch is written before the txns of the sync, and acked with it",
+        (
+            _SYNC,
+            "        out.append(SyncCommand(SAVE_CURRENT_EPOCH, epoch_of(self.new_leader_zxid)))\n",
+            "        out.insert(0, SyncCommand(SAVE_CURRENT_EPOCH, epoch_of(self.new_leader_zxid)))\n",
+        ),
+    ),
+    Mutant(
+        "accepted-epoch-not-persisted",
+        "ZOOKEEPER-335, 1081: a learner acks an epoch that it forgets in a crash",
+        (
+            _LEARNING,
+            "            peer.save_accepted_epoch(answer.save_accepted_epoch, "
+            "EpochAccepted(self, answer.ack_epoch))\n",
+            "            peer.accepted_epoch = answer.save_accepted_epoch\n"
+            "            self.send_ack_epoch(answer.ack_epoch)\n",
+        ),
+    ),
+    Mutant(
+        "current-epoch-not-persisted",
+        "ZOOKEEPER-1343: NEWLEADER is acked and currentEpoch never written",
+        (
+            _PEER,
+            "        self.current_epoch = epoch\n        self._save_epoch(DISK_CURRENT_EPOCH, epoch, durable)\n",
+            "        self.current_epoch = epoch\n        self._save_epoch(DISK_ACCEPTED_EPOCH, epoch, durable)\n",
+        ),
+    ),
+    Mutant(
+        "snapshot-not-durable",
+        "ZOOKEEPER-2872: a SNAP is acked before it is on the disk",
+        (_SNAPSHOTS, "            self._file.sync()\n        finally:", "            pass\n        finally:"),
+        (
+            _SNAPSHOTS,
+            "        self._disk.rename(self._new, self.path)\n        self._disk.sync_folder(self._folder)\n",
+            "        self._disk.rename(self._new, self.path)\n",
+        ),
+    ),
+    Mutant(
+        "no-fsync",
+        "classic: the log is written and never synced",
+        (_TXNLOG, "        if self._force_sync:\n", "        if not self._force_sync:\n"),
+    ),
+    Mutant(
+        "fsync-error-ignored",
+        "fsyncgate: a failed fsync is taken for a good one",
+        (
+            _TXNLOG,
+            '            self._broken = f"fsync of {self._file_path} failed: {error}"\n            raise\n',
+            "            del error\n",
+        ),
+    ),
+    Mutant(
+        "log-name-not-synced",
+        "ALICE: a new log file's name is not synced with its folder",
+        (
+            _TXNLOG,
+            "        self.disk.rename(new, path)\n        self.disk.sync_folder(self.folder)\n",
+            "        self.disk.rename(new, path)\n",
+        ),
+    ),
+    Mutant(
+        "epoch-file-not-synced",
+        "ALICE, ZOOKEEPER-1653: an epoch file is renamed before its bytes are durable",
+        (_EPOCHS, "        file.write(data)\n        file.sync()\n", "        file.write(data)\n"),
+    ),
+    Mutant(
+        "disk-error-survived",
+        "ZOOKEEPER-4882: a server goes on after a failed write, with a hole in its log",
+        (
+            _SERVER,
+            '        self.stop(EXIT_TXNLOG_ERROR, f"disk failure, nothing more is acknowledged: {message}")\n',
+            "        self.disk_done(token)\n",
+        ),
+    ),
+    # Quorums.
+    Mutant(
+        "half-is-a-quorum",
+        "classic: half of the voters are taken for a majority",
+        (
+            _QUORUM,
+            '        """More than half."""\n        return mask.bit_count() > self._half\n',
+            '        """More than half."""\n        return mask.bit_count() >= self._half\n',
+        ),
+    ),
+    Mutant(
+        "observer-counted",
+        "ZOOKEEPER-764, 2959: an observer's ack counts as a voter's",
+        (
+            _QUORUM,
+            "        return self._bits.get(sid, 0)\n\n    def mask",
+            "        return self._bits.get(sid, 1)\n\n    def mask",
+        ),
+    ),
+    Mutant(
+        "half-the-groups",
+        "classic: half of the groups are taken for a majority of them",
+        (
+            _QUORUM,
+            "        return majorities > len(self._groups) // 2\n",
+            "        return majorities >= len(self._groups) // 2\n",
+        ),
+    ),
+    Mutant(
+        "weights-ignored",
+        "classic: in a group a majority of heads decides, not of weight",
+        (
+            _QUORUM,
+            "                    weight += self._weights[sid]\n",
+            "                    weight += 1\n",
+        ),
+    ),
+    Mutant(
+        "serves-before-newleader-acks",
+        "ZOOKEEPER-1192: a leader serves before a quorum has acked NEWLEADER",
+        (
+            _LEADING,
+            "        if self.state == SYNCHRONIZATION and acks is not None and acks.formed:\n",
+            "        if self.state == SYNCHRONIZATION and acks is not None:\n",
+        ),
+    ),
+    Mutant(
+        "epoch-without-acks",
+        "ZOOKEEPER-1192: a leader goes on before a quorum has acked its epoch",
+        (
+            _DISCOVERY,
+            "        if self._acks.has_all_quorums() and self._sid in self._acks.acked(0):\n",
+            "        if self._sid in self._acks.acked(0):\n",
+        ),
+    ),
+    Mutant(
+        "never-steps-down",
+        "classic: a leader that hears nobody stays one",
+        (
+            _LEADING,
+            '        elif not heard.has_all_quorums():\n            self.end(f"not heard',
+            '        elif heard.verifiers == []:\n            self.end(f"not heard',
+        ),
+    ),
+    Mutant(
+        "reconfig-by-old-quorum",
+        "ZOOKEEPER-1699: a reconfiguration commits without a quorum of the new view",
+        (
+            _LEADING,
+            "            self.peer.saw_proposal(entry.raw)\n"
+            "            broadcast.set_verifiers(self.peer.verifiers())\n",
+            "            self.peer.saw_proposal(entry.raw)\n",
+        ),
+    ),
+    # Elections.
+    Mutant(
+        "vote-by-zxid-without-epoch",
+        "ZOOKEEPER-1419: votes are compared by zxid alone, and the leader does not look at epochs either",
+        (
+            _VOTE,
+            "    if peer_epoch != over_peer_epoch:\n        return peer_epoch > over_peer_epoch\n",
+            "",
+        ),
+        (
+            _DISCOVERY,
+            "        if self.current_epoch != other.current_epoch:\n"
+            "            return self.current_epoch > other.current_epoch\n",
+            "",
+        ),
+    ),
+    Mutant(
+        "lowest-zxid-wins",
+        "classic: the vote for the shorter history wins, and the leader takes whoever comes",
+        (_VOTE, "        return zxid > over_zxid\n", "        return zxid < over_zxid\n"),
+        (
+            _DISCOVERY,
+            "            if summary.is_more_recent_than(self._summary):\n",
+            "            if summary.last_zxid < self._summary.last_zxid < 0:\n",
+        ),
+    ),
+    Mutant(
+        "tree-behind-log",
+        "ZOOKEEPER-2845: back in LOOKING the tree is not brought up to the log",
+        (_LOOKING, "        self.count_in()\n        self.looking", "        self.looking"),
+    ),
+    Mutant(
+        "unconfirmed-leader-joined",
+        "classic: a server joins a leader that has not said that it leads, over and over",
+        (
+            _ELECTION,
+            "        return said is not None and said.state == LEADING\n",
+            "        return said is None or said.state != LEADING\n",
+        ),
+    ),
+    # Synchronisation.
+    Mutant(
+        "commit-in-any-order",
+        "classic: a proposal commits when it is acked, whatever is before it",
+        (
+            _BROADCAST,
+            "        proposal.acks.add(sid)\n        return self.take_committed()\n",
+            "        proposal.acks.add(sid)\n"
+            "        if proposal.acks.has_all_quorums():\n"
+            "            self.last_committed = zxid - 1\n"
+            "        return self.take_committed()\n",
+        ),
+    ),
+    Mutant(
+        "no-trunc",
+        "ZOOKEEPER-1154: a learner keeps a txn of another history, and gets a DIFF on top",
+        (_SYNC, "                if not epoch_start:\n", "                if epoch_start is None:\n"),
+    ),
+    Mutant(
+        "diff-off-by-one",
+        "classic: a DIFF begins one txn too late",
+        (
+            _SYNCING,
+            "        for entry in history[plan.committed_start :]:\n",
+            "        for entry in history[plan.committed_start + 1 :]:\n",
+        ),
+    ),
+    Mutant(
+        "diff-with-a-hole",
+        "ZOOKEEPER-4925: what was committed during a sync is missing in the history for others",
+        (
+            _LEARNING,
+            "            host.tree.process_txn(entry.header, entry.record)\n"
+            "            host.committed_log.add(entry)\n",
+            "            host.tree.process_txn(entry.header, entry.record)\n",
+        ),
+    ),
+    Mutant(
+        "trunc-one-too-many",
+        "ZOOKEEPER-1156: TRUNC cuts one record too many",
+        (_TXNLOG, "                    if entry.zxid > zxid:\n", "                    if entry.zxid >= zxid:\n"),
+    ),
+    Mutant(
+        "trunc-one-too-few",
+        "classic: TRUNC leaves one record that was never committed",
+        (
+            _TXNLOG,
+            "                    if entry.zxid > zxid:\n",
+            "                    if entry.zxid > zxid + 1:\n",
+        ),
+    ),
+    Mutant(
+        "trunc-tree-not-reloaded",
+        "ZOOKEEPER-1549: what TRUNC has cut from the log lives on in the tree",
+        (
+            _LEARNING,
+            "    def done(self) -> None:\n        self.role.reload_tree()\n",
+            "    def done(self) -> None:\n        self.role.reloaded()\n",
+        ),
+    ),
+    Mutant(
+        "aborted-snap-kept",
+        "ZOOKEEPER-3642: the tree of a SNAP that was not finished counts as history",
+        (
+            _LEARNING,
+            '        """SNAP: from here the stream is a snapshot\'s."""\n        self.must_reload = True\n',
+            '        """SNAP: from here the stream is a snapshot\'s."""\n        self.must_reload = False\n',
+        ),
+    ),
+    Mutant(
+        "old-log-behind-snap",
+        "ZOOKEEPER-1558: the log from before a SNAP stays, and is replayed on top of it",
+        (
+            _TXNSNAPLOG,
+            "        self.log.clear()\n        for file in self.snaps.files():\n"
+            "            if file.zxid != zxid:\n                self.snaps.delete(file)\n",
+            "",
+        ),
+        (
+            _TXNSNAPLOG,
+            "        if self.log.last_zxid > zxid:\n            if list_logs",
+            "        if self.log.last_zxid > zxid and zxid < 0:\n            if list_logs",
+        ),
+    ),
+    Mutant(
+        "pending-of-sync-lost",
+        "ZOOKEEPER-4394, 1551: what came between NEWLEADER and UPTODATE is forgotten",
+        (
+            _LEARNING,
+            "        committed = sync_now.pending[: sync_now.commits]\n"
+            "        for txn in sync_now.pending:\n",
+            "        committed = sync_now.pending[:0]\n        for txn in sync_now.pending[:0]:\n",
+        ),
+    ),
+    Mutant(
+        "apply-at-proposal",
+        "classic: a follower applies a txn when it is proposed",
+        (
+            _FOLLOWING,
+            "        self.pending.append(entry)\n        self.unacked.append(entry)\n",
+            "        self.commit_entry(entry)\n        self.unacked.append(entry)\n",
+        ),
+        (
+            _FOLLOWING,
+            "            self.commit(p.zxid)\n",
+            "            pass\n",
+        ),
+    ),
+    Mutant(
+        "inform-at-proposal",
+        "classic: observers are informed of what is only proposed",
+        (
+            _LEADING,
+            "            if handler.forwarding and not handler.is_observer:\n"
+            "                handler.send_raw(packet)\n",
+            "            if handler.forwarding and handler.is_observer:\n"
+            "                handler.send_raw(encode_packet(codes.PACKET_INFORM, zxid, entry.raw))\n"
+            "                self.dirty[handler.conn_id] = handler\n"
+            "            elif handler.forwarding:\n"
+            "                handler.send_raw(packet)\n",
+        ),
+        (
+            _LEADING,
+            "                if handler.is_observer:\n                    if inform is None:\n",
+            "                if handler.is_observer and inform is None and designated == NO_RECONFIG:\n"
+            "                    continue\n"
+            "                if handler.is_observer:\n                    if inform is None:\n",
+        ),
+    ),
+    Mutant(
+        "snapshot-ahead-of-log",
+        "classic: a fuzzy snapshot may hold txns that the own log has lost",
+        (
+            _SNAPSHOTTER,
+            "        if host.last_synced_zxid < self.walked_zxid and host.last_logged_zxid >= self.walked_zxid:\n"
+            "            return\n",
+            "",
+        ),
+    ),
+    Mutant(
+        "counter-rolls-over",
+        "ZOOKEEPER-1277: the counter of an epoch runs over into the next one",
+        (
+            _BROADCAST,
+            "        return counter_of(self.last_proposed) >= COUNTER_MAX - 1\n",
+            "        return counter_of(self.last_proposed) < 0\n",
+        ),
+    ),
+    # Replay.
+    Mutant(
+        "replay-turns-cversion-back",
+        "ZOOKEEPER-3145, 3249: replaying a create over a newer snapshot turns pzxid and cversion back",
+        (_TREE, "        if cversion > parent.cversion:\n", "        if cversion != parent.cversion:\n"),
+    ),
+    Mutant(
+        "torn-tail-refused",
+        "ZOOKEEPER-2332: what a crash leaves behind the last whole record keeps the server from starting",
+        (
+            _TXNLOG,
+            "        if reader.tail.verdict == fmt.ROTTEN:\n            raise",
+            "        if reader.tail.verdict != fmt.CLEAN:\n            raise",
+        ),
+    ),
+    Mutant(
+        "multi-replayed-in-part",
+        "ZOOKEEPER-3127: a multi whose first part was in the snapshot is replayed without the others",
+        (
+            _TREE,
+            "                self._apply(part_header, record, part_result)\n",
+            "                self._apply(part_header, record, part_result)\n"
+            "                if part_result.err != codes.OK:\n                    break\n",
+        ),
+    ),
+    # Requests.
+    Mutant(
+        "outstanding-changes-ignored",
+        "classic: prep looks at what is applied, not at what is proposed",
+        (
+            _PREP,
+            "        return find_record(self.outstanding, self.tree, path, self.zxid)\n",
+            "        return find_record(type(self.outstanding)(), self.tree, path, self.zxid)\n",
+        ),
+    ),
+    Mutant(
+        "failed-multi-not-rolled-back",
+        "ZOOKEEPER-2052: a failed multi leaves its changes behind for those who come next",
+        (
+            _OUTSTANDING,
+            "            if undo.before is None:\n                del self._records[undo.path]\n",
+            "            if undo.before is None:\n                continue\n",
+        ),
+    ),
+    Mutant(
+        "request-proposed-twice",
+        "classic: a forwarded request is carried out twice",
+        (
+            _LEADING,
+            "        request = decode_request(packet.data)\n        if request.op == codes.OP_SYNC:\n",
+            "        request = decode_request(packet.data)\n"
+            "        if request.op == codes.OP_CREATE and request.cxid % 50 == 7:\n"
+            "            self.propose(\n"
+            "                Request(\n"
+            "                    request.session_id, request.cxid, request.op, request.body,\n"
+            "                    packet.authinfo or [], handler.conn_id, 0, self.host.now_ms,\n"
+            "                )\n"
+            "            )\n"
+            "        if request.op == codes.OP_SYNC:\n",
+        ),
+    ),
+    Mutant(
+        "read-overtakes-write",
+        "classic: a read is answered before the session's own earlier write",
+        (_SERVING, "            if conn.queue:\n                self.enqueue", "            if False:\n                self.enqueue"),
+    ),
+    Mutant(
+        "moved-session-not-checked",
+        "ZOOKEEPER-1496: a request of a session that has moved on is still carried out",
+        (
+            _TRACKER,
+            "        elif owner != OWNER_NONE and session.owner != owner:\n"
+            "            raise KeeperError(codes.ERR_SESSION_MOVED)\n",
+            "",
+        ),
+    ),
+    Mutant(
+        "sequence-by-children",
+        "classic: sequence numbers count children, and come again",
+        (
+            _WRITE_OPS,
+            "        path += sequence_suffix(parent.cversion)\n",
+            "        path += sequence_suffix(parent.child_count)\n",
+        ),
+    ),
+    Mutant(
+        "container-with-children-deleted",
+        "classic: a container that has just got a child is collected",
+        (
+            _WRITE_OPS,
+            "        if node.child_count > 0:\n            raise KeeperError(codes.ERR_NOT_EMPTY, path)\n"
+            "        if prep.tree.types",
+            "        if prep.tree.types",
+        ),
+    ),
+    Mutant(
+        "quota-not-enforced",
+        "classic: a hard limit refuses nobody",
+        (_WRITE_OPS, "        if prep.tree.quota.violates(path, size, 1):\n", "        if size < 0:\n"),
+    ),
+    Mutant(
+        "delete-needs-no-permission",
+        "classic: whoever may not delete does",
+        (
+            _WRITE_OPS,
+            "        prep.require_acl(parent.acl, codes.PERM_DELETE, request.ids, path)\n",
+            "",
+        ),
+    ),
+    # Sessions.
+    Mutant(
+        "pings-of-learners-ignored",
+        "ZOOKEEPER-1049: who is connected to a follower expires",
+        (
+            _LEADING,
+            "                self.sessions.touch(session_id, timeout_ms, self.host.now_ms)\n",
+            "                self.sessions.is_live(session_id)\n",
+        ),
+    ),
+    Mutant(
+        "session-expired-twice",
+        "classic: a session is closed twice",
+        (
+            _PROPOSING,
+            '            host.info(f"expiring session {hex64(session_id)}")\n            self.close_session(session_id)\n',
+            '            host.info(f"expiring session {hex64(session_id)}")\n'
+            "            self.close_session(session_id)\n            self.close_session(session_id)\n",
+        ),
+    ),
+    Mutant(
+        "ephemeral-outlives-session",
+        "ZOOKEEPER-1208: an ephemeral that is only proposed when its session closes stays for ever",
+        (
+            _WRITE_OPS,
+            "            elif record.ephemeral_owner == session_id:\n                owned[record.path] = None\n",
+            "",
+        ),
+    ),
+    Mutant(
+        "closing-session-may-create",
+        "ZOOKEEPER-1208, 1496: a session that is being closed may still create",
+        (
+            _TRACKER,
+            '        """From now on nothing may be done in the name of this session."""\n'
+            "        session = self._sessions.get(session_id)\n        if session is not None:\n",
+            '        """From now on nothing may be done in the name of this session."""\n'
+            "        session = self._sessions.get(session_id)\n        if session is None:\n",
+        ),
+    ),
+    Mutant(
+        "new-leader-forgets-sessions",
+        "ZOOKEEPER-1367: a new leader does not expire the sessions that it took over",
+        (
+            _PROPOSING,
+            "            self.sessions.add(session_id, timeout_ms, self.host.now_ms)\n",
+            "            self.sessions.add(session_id, timeout_ms + 10**9, self.host.now_ms)\n",
+        ),
+    ),
+    # Watches.
+    Mutant(
+        "watch-fires-twice",
+        "classic: a one-shot watch stays after it fired",
+        (
+            _WATCHES,
+            "                    self._set(path, watcher, mode & ~STANDARD)\n",
+            "                    self._set(path, watcher, mode)\n",
+        ),
+    ),
+    Mutant(
+        "data-before-watch",
+        "classic: the reply to a write overtakes the event that it fires",
+        (
+            _SERVING,
+            "        if fired:\n            self.stats.fired(fired)\n            self.deliver(fired)\n        if request is not None:\n"
+            "            conn = self.connections.get(request.conn_id)\n            if conn is None:\n"
+            "                host.metrics.stale_replies.add(1)\n            else:\n"
+            "                self.complete(conn, request, header.type, result)\n",
+            "        if request is not None:\n"
+            "            conn = self.connections.get(request.conn_id)\n            if conn is None:\n"
+            "                host.metrics.stale_replies.add(1)\n            else:\n"
+            "                self.complete(conn, request, header.type, result)\n"
+            "        if fired:\n            self.stats.fired(fired)\n            self.deliver(fired)\n",
+        ),
+    ),
+    Mutant(
+        "missed-events-not-told",
+        "ZOOKEEPER-1412: what a client missed while it was away is not told at its return",
+        (
+            _TREE,
+            "            elif node.mzxid > relative_zxid:\n",
+            "            elif node.czxid > relative_zxid:\n",
+        ),
+    ),
+    Mutant(
+        "recursive-watch-hears-children",
+        "ZOOKEEPER-4475: a recursive watch is told of NodeChildrenChanged",
+        (
+            _WATCHES,
+            "            self.data.add(path, watcher, RECURSIVE)\n",
+            "            self.data.add(path, watcher, RECURSIVE)\n            self.child.add(path, watcher, PERSISTENT)\n",
+        ),
+    ),
+    Mutant(
+        "recursive-watch-ends-early",
+        "classic: a persistent watch is spent by its first event",
+        (
+            _WATCHES,
+            "                if mode & STANDARD:\n",
+            "                if mode & (STANDARD | PERSISTENT):\n                    mode &= ~PERSISTENT\n",
+        ),
+    ),
+)
