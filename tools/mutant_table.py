@@ -45,6 +45,9 @@ _PREP: Final = "processors/prep.py"
 _OUTSTANDING: Final = "processors/outstanding.py"
 _TRACKER: Final = "sessions/tracker.py"
 _PEER: Final = "server/peer.py"
+_RECOVERY: Final = "server/recovery.py"
+_OBSERVING: Final = "server/roles/observing.py"
+_RELAYING: Final = "server/roles/relaying.py"
 
 MUTANTS: Final = (
     # Who promises what, when.
@@ -305,7 +308,11 @@ MUTANTS: Final = (
     Mutant(
         "trunc-one-too-many",
         "ZOOKEEPER-1156: TRUNC cuts one record too many",
-        (_TXNLOG, "                    if entry.zxid > zxid:\n", "                    if entry.zxid >= zxid:\n"),
+        (
+            _TXNLOG,
+            "                    if entry.zxid > zxid:\n",
+            "                    if entry.zxid >= zxid:\n",
+        ),
     ),
     Mutant(
         "trunc-one-too-few",
@@ -477,7 +484,11 @@ MUTANTS: Final = (
     Mutant(
         "read-overtakes-write",
         "classic: a read is answered before the session's own earlier write",
-        (_SERVING, "            if conn.queue:\n                self.enqueue", "            if False:\n                self.enqueue"),
+        (
+            _SERVING,
+            "            if conn.queue:\n                self.enqueue",
+            "            if False:\n                self.enqueue",
+        ),
     ),
     Mutant(
         "moved-session-not-checked",
@@ -622,6 +633,92 @@ MUTANTS: Final = (
             _WATCHES,
             "                if mode & STANDARD:\n",
             "                if mode & (STANDARD | PERSISTENT):\n                    mode &= ~PERSISTENT\n",
+        ),
+    ),
+    # What the simulator found in Zabra itself: each of these takes a fix back.
+    Mutant(
+        "own-synced-txns-forgotten",
+        "3ba9db1 (ZOOKEEPER-2845): txns logged while synchronising were forgotten when the leader was lost",
+        (
+            _LEARNING,
+            "        return self.logged_in_sync + list(self.pending)\n",
+            "        return list(self.pending)\n",
+        ),
+    ),
+    Mutant(
+        "own-failed-multi-error",
+        "bae2197: a failed multi was answered with its first error",
+        (
+            _SERVING,
+            "        err = codes.OK if result.results is not None else result.err\n",
+            "        err = result.err\n",
+        ),
+    ),
+    Mutant(
+        "own-vote-with-unsynced-log",
+        "9fd14b9: what was read back from a log whose fsync had failed was voted with",
+        (
+            _TXNLOG,
+            "            for start in range(0, end, _REWRITE_BYTES):\n",
+            "            for start in range(0, 0, _REWRITE_BYTES):\n",
+        ),
+    ),
+    Mutant(
+        "own-snap-over-bare-snapshot",
+        "ec4e3ce: a SNAP behind a history that was only a snapshot stopped the server",
+        (
+            _TXNSNAPLOG,
+            "            if list_logs(self.log.disk, self.log.folder):\n"
+            "                self.log.truncate(zxid)\n            else:\n",
+            "            if zxid >= 0:\n                self.log.truncate(zxid)\n            else:\n",
+        ),
+    ),
+    Mutant(
+        "own-crash-between-txns-and-epoch",
+        "1faf981: a crash between the txns of a sync and its epoch kept the server from starting",
+        (
+            _RECOVERY,
+            "        if of_data > accepted:\n            raise EpochError(\n",
+            "        if of_data > accepted or epochs.read_rescue() is None:\n            raise EpochError(\n",
+        ),
+    ),
+    Mutant(
+        "own-unfinished-rescue",
+        "7fba53a: a currentEpoch.tmp that was cut short kept the server from starting",
+        (
+            _EPOCHS,
+            "        except EpochError:\n            return None\n",
+            "        except EpochError:\n            raise\n",
+        ),
+    ),
+    Mutant(
+        "own-spinning-dial",
+        "e1e9a57: a dial that outlived its deadline made the server spin",
+        (
+            _LEARNING,
+            "            if now < self.connect_deadline_ms:\n"
+            "                host.wake_by(self.connect_deadline_ms)\n            return\n",
+            "            host.wake_by(self.connect_deadline_ms)\n            return\n",
+        ),
+        (
+            _OBSERVING,
+            "            if now < self.connect_deadline_ms:\n"
+            "                host.wake_by(self.connect_deadline_ms)\n        elif",
+            "            host.wake_by(self.connect_deadline_ms)\n        elif",
+        ),
+    ),
+    Mutant(
+        "own-session-moved-below-relay",
+        "312c430: a relay passed on what a session had left behind at another of its observers",
+        (
+            _RELAYING,
+            "        elif self.owners.get(request.session_id, handler.conn_id) != handler.conn_id:\n",
+            "        elif self.owners is None:\n",
+        ),
+        (
+            _LEARNING,
+            "        self.serving.session_closed(session_id)\n        self.revalidating",
+            "        self.revalidating",
         ),
     ),
 )

@@ -5,10 +5,10 @@ python tools/mutants.py no-trunc diff        those whose names contain one of th
 python tools/mutants.py --recorded           only the seed recorded for each
 python tools/mutants.py --list               the table
 
-A mutant (``mutant_table.py``) is an edit of the source.  It is made in a copy, never in the checkout, and the
-copy's simulator runs seeds until one ends with a violation: then the mutant is caught.  What was found is kept
-in ``tests/sim/mutant_seeds.json``: the seed, the rule that was broken, and how many seeds were tried.  The
-status is 1 if a mutant survives.
+A mutant (``mutant_table.py``) is an edit of the source.  It is made in a copy, never in the checkout, and
+the copy's simulator runs seeds until one ends with a violation: then the mutant is caught.  What was found
+is kept in ``tests/sim/mutant_seeds.json``: the seed, the rule that was broken, and how many seeds were tried.
+The status is 1 if a mutant survives.
 """
 
 import argparse

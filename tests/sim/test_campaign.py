@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-import build_compiled
 from tests.conftest import Report
 from tests.sim import campaign
+
+import build_compiled
 from zabra.sim import swarm
 
 FRESH_SEEDS = 320
@@ -53,8 +53,10 @@ def test_fresh_seeds_and_all_that_ever_failed(
     """R1 and R2: no violation, and everything that must be seen for that to mean something was seen."""
     file = tmp_path / "totals.json"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.sim.campaign", "--fresh", str(FRESH_SEEDS), "--regressions"]
-        + ["--json", str(file)],
+        [
+            *(sys.executable, "-m", "tests.sim.campaign", "--json", str(file)),
+            *("--fresh", str(FRESH_SEEDS), "--regressions"),
+        ],
         cwd=campaign.ROOT,
         env=environment(compiled, 0),
         capture_output=True,
@@ -98,8 +100,10 @@ def digests(compiled: Path | None, hash_seed: int, seeds: range) -> dict[str, st
     """Seed -> digest of all bytes, of runs in one process of its own."""
     code = "import sys; from zabra.cli.main import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
-        [sys.executable, "-c", code, "sim", "--digests", "--jobs", "1"]
-        + ["--seeds", f"{seeds[0]}..{seeds[-1] + 1}"],
+        [
+            *(sys.executable, "-c", code, "sim", "--digests", "--jobs", "1"),
+            *("--seeds", f"{seeds[0]}..{seeds[-1] + 1}"),
+        ],
         cwd=campaign.ROOT,
         env=environment(compiled, hash_seed),
         stdout=subprocess.PIPE,

@@ -4,10 +4,10 @@ import os
 import statistics
 
 import pytest
+from tests.conftest import Report
 
 import mutants
 from mutant_table import MUTANTS, Mutant
-from tests.conftest import Report
 
 LEAST_MUTANTS = 40
 MOST_SEEDS = 1000

@@ -377,7 +377,11 @@ def _errors(record: object) -> list[int]:
     if isinstance(record, ErrorTxn):
         return [record.err]
     if isinstance(record, MultiTxn):
-        return [ErrorTxn.decode(Reader(part.data or b"")).err for part in record.txns if part.type == codes.OP_ERROR]
+        return [
+            ErrorTxn.decode(Reader(part.data or b"")).err
+            for part in record.txns
+            if part.type == codes.OP_ERROR
+        ]
     return []
 
 

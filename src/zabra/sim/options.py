@@ -148,7 +148,7 @@ def draw_options(seed: int) -> Options:
         out.weights = [prng.pick([1, 1, 1, 2, 3]) for _ in range(out.voters)]
         if out.voters >= 5:
             out.weights[prng.below(out.voters)] = 0
-    out.seconds = prng.between(20, 60)
+    out.seconds = prng.between(15, 45)
     out.clients = prng.between(4, 10)
     out.think_ms = prng.between(60, 250)
     out.tick_ms = prng.pick([100, 200, 200, 500, 500, 1000, 2000])

@@ -95,7 +95,8 @@ class SimPublisher:
                 return
             if number and (place <= before or (place != before + 1 and number not in self.gaps)):
                 judgement.complain(
-                    "publisher", f"beside server {self.sid}: 0x{zxid:x} after 0x{self.published[number - 1][0]:x}"
+                    "publisher",
+                    f"beside server {self.sid}: 0x{zxid:x} after 0x{self.published[number - 1][0]:x}",
                 )
                 return
             before = place

@@ -13,6 +13,8 @@ from zabra.client import calls
 from zabra.client.calls import Call
 from zabra.client.connection import WatchFired
 from zabra.proto import codes
+from zabra.proto.records import Id
+from zabra.proto.txn import TxnEntry
 from zabra.server.session_claim import FIRST_BYTE
 from zabra.sim import histories
 from zabra.sim.checkers import HistoryChecker, Judgement
@@ -20,8 +22,6 @@ from zabra.sim.client import SimClient
 from zabra.sim.clock import US_PER_MS
 from zabra.sim.cluster import Cluster
 from zabra.sim.faults import SUPER_ID, SUPER_USER, Nemesis, Operator
-from zabra.proto.records import Id
-from zabra.proto.txn import TxnEntry
 from zabra.sim.machine import Process
 from zabra.sim.model import Model
 from zabra.sim.options import RECONFIG, Options
@@ -374,7 +374,9 @@ class Run:
         for name, value in cluster.network.counts.items():
             report.judgement.count(name, value)
         if self.options.near_rollover and self.monitor.head() >> 32 > self.monitor.base >> 32:
-            last = [entry for entry in self.monitor.chain if entry.header.zxid & COUNTER_MAX >= COUNTER_MAX - 1]
+            last = [
+                entry for entry in self.monitor.chain if entry.header.zxid & COUNTER_MAX >= COUNTER_MAX - 1
+            ]
             report.judgement.count("rollovers", len(last))
         for client in cluster.clients:
             report.judgement.count("client sessions", client.sessions)

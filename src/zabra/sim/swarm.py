@@ -120,8 +120,9 @@ class Totals:
         hours = self.simulated_us / 3_600_000_000
         minutes = max(self.real_s, 0.001) / 60
         return [
-            f"R1 sim-safety seeds={self.seeds} units={self.units} ops={self.ops()} faults={sum(self.faults.values())} "
-            f"kinds={len(self.faults)} leaders={count.get('leaders', 0)} truncs={count.get('truncs', 0)} "
+            f"R1 sim-safety seeds={self.seeds} units={self.units} ops={self.ops()} "
+            f"faults={sum(self.faults.values())} kinds={len(self.faults)} "
+            f"leaders={count.get('leaders', 0)} truncs={count.get('truncs', 0)} "
             f"snaps={count.get('snap syncs', 0)} diffs={self._diffs()} "
             f"reconfigs={count.get('reconfigurations', 0)} tails={count.get('uncommitted tails', 0)} "
             f"violations={len(self.failed)}",

@@ -237,7 +237,9 @@ class BusyProgram:
         if kind == 5:
             return f"/e/{self.prng.below(self.appetite.keys)}"
         if self.appetite.quotas and self.prng.chance(0.3):
-            return self.prng.pick(("/zookeeper/quota/q/zookeeper_stats", "/zookeeper/quota/w/zookeeper_stats"))
+            return self.prng.pick(
+                ("/zookeeper/quota/q/zookeeper_stats", "/zookeeper/quota/w/zookeeper_stats")
+            )
         return self.prng.pick(("/", "/w", "/q", "/e", "/a", "/deep/1/2", "/c"))
 
     def _data(self) -> bytes | None:
