@@ -270,15 +270,12 @@ MUTANTS: Final = (
     ),
     # Synchronisation.
     Mutant(
-        "commit-in-any-order",
-        "classic: a proposal commits when it is acked, whatever is before it",
+        "commits-what-follows",
+        "classic: with a proposal that a quorum has acked all behind it commit, too",
         (
             _BROADCAST,
-            "        proposal.acks.add(sid)\n        return self.take_committed()\n",
-            "        proposal.acks.add(sid)\n"
-            "        if proposal.acks.has_all_quorums():\n"
-            "            self.last_committed = zxid - 1\n"
-            "        return self.take_committed()\n",
+            "        while proposal is not None and proposal.acks.has_all_quorums():\n",
+            "        while proposal is not None:\n",
         ),
     ),
     Mutant(
@@ -525,12 +522,12 @@ MUTANTS: Final = (
         (_WRITE_OPS, "        if prep.tree.quota.violates(path, size, 1):\n", "        if size < 0:\n"),
     ),
     Mutant(
-        "delete-needs-no-permission",
-        "classic: whoever may not delete does",
+        "write-needs-no-permission",
+        "classic: whoever may not write does",
         (
             _WRITE_OPS,
-            "        prep.require_acl(parent.acl, codes.PERM_DELETE, request.ids, path)\n",
-            "",
+            "        prep.require_acl(node.acl, codes.PERM_WRITE, request.ids, path)\n        if prep.rules",
+            "        if prep.rules",
         ),
     ),
     # Sessions.

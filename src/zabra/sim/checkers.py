@@ -58,7 +58,7 @@ _UNCHECKED_READS: Final = frozenset(
 
 
 # By so many nodes may a quota be exceeded: requests that were under way together.
-QUOTA_PLAY: Final = 100
+QUOTA_PLAY: Final = 50
 
 
 class Violation:

@@ -550,7 +550,12 @@ class Nemesis:
             self._restart_later(machine)
 
     def _arm_strike(self) -> bool:
-        self._strike = (self.prng.pick(MOMENTS), self.prng.below(4))
+        moment = self.prng.pick(MOMENTS)
+        how = self.prng.below(4)
+        if moment in ("commits", "leads") and self.prng.chance(0.5):
+            # What others were told must outlive everybody's loss of power.
+            how = 1
+        self._strike = (moment, how)
         self._strike_in = self.prng.below(4)
         return True
 

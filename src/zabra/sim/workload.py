@@ -109,7 +109,7 @@ class BusyProgram:
             for folder in FOLDERS:
                 self._ask(client, calls.create(folder, b""))
             if self.appetite.quotas:
-                self._limit(client, "/q", 60)
+                self._limit(client, "/q", 8)
                 self._limit(client, "/w", 4)
         if not self._running:
             self._running = True
