@@ -30,6 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
 RECORD = ROOT / "tests" / "sim" / "mutant_seeds.json"
 LIMIT = 1000
+# Short and dense: a planted bug needs faults, not time.
+CHANGES = "seconds=14 fault_gap_ms=280 clients=5"
 # CPU seconds after which a run is given up: that a mutant spins is not a verdict of the checkers.
 CPU_LIMIT_S = 900
 
@@ -39,7 +41,7 @@ import json, resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[1]), int(sys.argv[1])))
 from zabra.sim import swarm
 for seed in json.loads(sys.argv[2]):
-    outcome = swarm.run_seed(seed)
+    outcome = swarm.run_seed(seed, sys.argv[3])
     if outcome.violations:
         print(json.dumps({"seed": seed, "rule": outcome.rules[0], "text": outcome.violations[0][:300]}))
         break
@@ -95,7 +97,7 @@ class Nursery:
     def _run(self, seeds: Sequence[int]) -> dict[str, object] | None:
         environment = dict(os.environ, PYTHONPATH=str(self.folder), ZABRA_PURE="1", PYTHONHASHSEED="0")
         done = subprocess.run(
-            [sys.executable, "-c", HUNT, str(CPU_LIMIT_S), json.dumps(list(seeds))],
+            [sys.executable, "-c", HUNT, str(CPU_LIMIT_S), json.dumps(list(seeds)), CHANGES],
             env=environment,
             capture_output=True,
             text=True,

@@ -534,7 +534,11 @@ class Nemesis:
         outward = [(leader.sid, sid) for sid in others]
         settings = self.cluster.settings
         limit_ms = settings.tick_ms * settings.sync_limit_ticks
-        self._block(outward + [(b, a) for a, b in outward], 2 * limit_ms + self.prng.below(2 * limit_ms))
+        self._block(outward + [(b, a) for a, b in outward], limit_ms // 3 + self.prng.below(4 * limit_ms))
+        if self.prng.chance(0.5):
+            # It may lead again, by what it alone has logged; and that must then outlive it.
+            self._strike = ("leads", 1)
+            self._strike_in = 0
         if self.prng.chance(0.5):
             # What it has logged alone by then is found again at its restart.
             self._later(self.prng.below(limit_ms), lambda: self._end(leader))
@@ -584,9 +588,11 @@ class Nemesis:
             self._end(machine if leader is None else leader)
         elif how == 1:
             # What it has promised, or told of others' promises, must be found without it.
-            for one in self._up():
+            up = self._up()
+            last = machine if self.prng.chance(0.5) or not up else self.prng.pick(up)
+            for one in up:
                 one.cut_power(self.prng.chance(0.3))
-                late = 1_000 + self.prng.below(4_000) if one is machine else self.prng.below(500)
+                late = 1_000 + self.prng.below(4_000) if one is last else self.prng.below(500)
                 self._return_later(one, 1 + late)
         else:
             self._end(machine)
