@@ -33,7 +33,6 @@ from zabra.sim.watch_checker import WatchChecker
 from zabra.sim.workload import BusyProgram
 from zabra.storage.epochs import Epochs
 from zabra.storage.errors import StorageError
-from zabra.storage.log_reader import list_logs
 from zabra.storage.names import VERSION_FOLDER
 from zabra.tree.datatree import DataTree
 from zabra.tree.snapshot_walk import serialize_tree
@@ -321,16 +320,20 @@ class Run:
             publisher.check(chain, judgement)
 
     def _compare_log(self, process: Process) -> None:
-        """What is on the disk of one that serves is the committed log, byte for byte, from some place on."""
+        """What one that serves would recover from is the committed log, byte for byte.
+
+        What stands before the newest snapshot counts for nothing: a crash may have left it there.
+        """
         if not process.server.role.serves():
             return
         head = min(process.server.tree.last_processed_zxid, self.monitor.head())
         committed = {entry.header.zxid: place for place, entry in enumerate(self.monitor.chain)}
         before = -1
-        files = list_logs(process.machine.disk, VERSION_FOLDER)
-        start = files[0].start_zxid if files else 0
+        store = process.machine.open_store()
         try:
-            found = list(process.machine.open_store().log.read_from(start, head))
+            snapshots = store.snaps.candidates()
+            start = snapshots[0].zxid + 1 if snapshots else 1
+            found = list(store.log.read_from(start, head)) if start <= head else []
         except StorageError as error:
             if not self.monitor.promise(process.sid).was_damaged:
                 self.report.judgement.complain("log", f"server {process.sid}: {error}")
