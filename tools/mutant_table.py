@@ -10,9 +10,10 @@ Edit = tuple[str, str, str]
 
 
 class Mutant:
-    """One planted bug."""
+    """One planted bug.  ``needs``: what a seed must have drawn for the bug to matter (options, faults)."""
 
-    def __init__(self, name: str, origin: str, *edits: Edit) -> None:
+    def __init__(self, name: str, origin: str, *edits: Edit, needs: tuple[str, ...] = ()) -> None:
+        self.needs = needs
         self.name = name
         self.origin = origin
         self.edits = edits
@@ -130,6 +131,7 @@ MUTANTS: Final = (
             '            self._broken = f"fsync of {self._file_path} failed: {error}"\n            raise\n',
             "            del error\n",
         ),
+        needs=("fsync error", "power cut of all"),
     ),
     Mutant(
         "log-name-not-synced",
@@ -181,6 +183,7 @@ MUTANTS: Final = (
             "        return majorities > len(self._groups) // 2\n",
             "        return majorities >= len(self._groups) // 2\n",
         ),
+        needs=("groups",),
     ),
     Mutant(
         "weights-ignored",
@@ -190,6 +193,7 @@ MUTANTS: Final = (
             "                    weight += self._weights[sid]\n",
             "                    weight += 1\n",
         ),
+        needs=("groups",),
     ),
     Mutant(
         "serves-before-newleader-acks",
@@ -227,6 +231,7 @@ MUTANTS: Final = (
             "            broadcast.set_verifiers(self.peer.verifiers())\n",
             "            self.peer.saw_proposal(entry.raw)\n",
         ),
+        needs=("reconfig",),
     ),
     # Elections.
     Mutant(
@@ -416,6 +421,7 @@ MUTANTS: Final = (
             "        return counter_of(self.last_proposed) >= COUNTER_MAX - 1\n",
             "        return counter_of(self.last_proposed) < 0\n",
         ),
+        needs=("near_rollover",),
     ),
     # Replay.
     Mutant(
@@ -520,6 +526,7 @@ MUTANTS: Final = (
         "quota-not-enforced",
         "classic: a hard limit refuses nobody",
         (_WRITE_OPS, "        if prep.tree.quota.violates(path, size, 1):\n", "        if size < 0:\n"),
+        needs=("quotas",),
     ),
     Mutant(
         "write-needs-no-permission",

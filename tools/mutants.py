@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import Queue
 
@@ -41,6 +41,9 @@ import json, resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[1]), int(sys.argv[1])))
 from zabra.sim import swarm
 for seed in json.loads(sys.argv[2]):
+    options = swarm.options_of(seed, sys.argv[3])
+    if not all(vars(options).get(need, need in options.faults) for need in json.loads(sys.argv[4])):
+        continue
     outcome = swarm.run_seed(seed, sys.argv[3])
     if outcome.violations:
         print(json.dumps({"seed": seed, "rule": outcome.rules[0], "text": outcome.violations[0][:300]}))
@@ -82,7 +85,7 @@ class Nursery:
         try:
             for name, text in texts.items():
                 self._write(name, text)
-            return self._run(seeds)
+            return self._run(seeds, mutant.needs)
         finally:
             for name in texts:
                 self._write(name, (SOURCE / "zabra" / name).read_text("utf-8"))
@@ -94,10 +97,10 @@ class Nursery:
         for stale in (path.parent / "__pycache__").glob(path.stem + ".*.pyc"):
             stale.unlink()
 
-    def _run(self, seeds: Sequence[int]) -> dict[str, object] | None:
+    def _run(self, seeds: Sequence[int], needs: Sequence[str]) -> dict[str, object] | None:
         environment = dict(os.environ, PYTHONPATH=str(self.folder), ZABRA_PURE="1", PYTHONHASHSEED="0")
         done = subprocess.run(
-            [sys.executable, "-c", HUNT, str(CPU_LIMIT_S), json.dumps(list(seeds)), CHANGES],
+            [sys.executable, "-c", HUNT, str(CPU_LIMIT_S), json.dumps(list(seeds)), CHANGES, json.dumps(needs)],
             env=environment,
             capture_output=True,
             text=True,
@@ -107,8 +110,7 @@ class Nursery:
             if done.returncode < 0:
                 return None
             raise MutantError(f"the copy could not run:\n{done.stderr[-2000:]}")
-        lines = done.stdout.split("\n")
-        found: dict[str, object] | None = json.loads(lines[0]) if lines[0] else None
+        found: dict[str, object] | None = json.loads(done.stdout) if done.stdout.strip() else None
         return found
 
 
@@ -121,7 +123,7 @@ def recorded() -> dict[str, dict[str, object]]:
 def hunt_all(
     mutants: Sequence[Mutant], seeds_of: dict[str, Sequence[int]], jobs: int
 ) -> Iterator[tuple[Mutant, dict[str, object] | None]]:
-    """Every mutant with its seeds, ``jobs`` at a time, in the order of the table."""
+    """Every mutant with its seeds, ``jobs`` at a time, as they come."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         idle: Queue[Nursery] = Queue()
         for number in range(jobs):
@@ -134,7 +136,9 @@ def hunt_all(
             finally:
                 idle.put(nursery)
 
-        yield from zip(mutants, pool.map(one, mutants), strict=True)
+        hunts = {pool.submit(one, mutant): mutant for mutant in mutants}
+        for done in as_completed(hunts):
+            yield hunts[done], done.result()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -168,10 +172,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             survivors.append(mutant.name)
             print(f"{mutant.name:32} SURVIVED {len(seeds_of[mutant.name])} seeds", flush=True)
             continue
-        count = seeds_of[mutant.name].index(int(str(found["seed"]))) + 1
+        # Seeds are counted from 1: one that was left out, since it cannot show the bug, counts as tried.
+        count = int(str(found["seed"]))
         tried.append(count)
         print(f"{mutant.name:32} seed {found['seed']:>5} {found['text']}"[:200], flush=True)
         if not given.recorded:
+            known = recorded()
             known[mutant.name] = {"seed": found["seed"], "rule": found["rule"], "tried": count}
             RECORD.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "utf-8")
     median = statistics.median(tried) if tried else 0
