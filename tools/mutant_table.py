@@ -121,7 +121,7 @@ MUTANTS: Final = (
     Mutant(
         "no-fsync",
         "classic: the log is written and never synced",
-        (_TXNLOG, "        if self._force_sync:\n", "        if not self._force_sync:\n"),
+        (_TXNLOG, "        if self.force_sync:\n", "        if not self.force_sync:\n"),
     ),
     Mutant(
         "fsync-error-ignored",
@@ -363,9 +363,8 @@ MUTANTS: Final = (
         "ZOOKEEPER-4394, 1551: what came between NEWLEADER and UPTODATE is forgotten",
         (
             _LEARNING,
-            "        committed = sync_now.pending[: sync_now.commits]\n"
-            "        for txn in sync_now.pending:\n",
-            "        committed = sync_now.pending[:0]\n        for txn in sync_now.pending[:0]:\n",
+            "        committed = sync_now.pending[: sync_now.commits]\n",
+            "        sync_now.pending = []\n        committed = sync_now.pending[: sync_now.commits]\n",
         ),
     ),
     Mutant(
@@ -489,8 +488,8 @@ MUTANTS: Final = (
         "classic: a read is answered before the session's own earlier write",
         (
             _SERVING,
-            "            if conn.queue:\n                self.enqueue",
-            "            if False:\n                self.enqueue",
+            "            if not conn.queue.is_empty():\n                self.enqueue",
+            "            if conn.queue is None:\n                self.enqueue",
         ),
     ),
     Mutant(
@@ -645,8 +644,8 @@ MUTANTS: Final = (
         "3ba9db1 (ZOOKEEPER-2845): txns logged while synchronising were forgotten when the leader was lost",
         (
             _LEARNING,
-            "        return self.logged_in_sync + list(self.pending)\n",
-            "        return list(self.pending)\n",
+            "        return self.logged_in_sync + self.pending.items()\n",
+            "        return self.pending.items()\n",
         ),
     ),
     Mutant(
