@@ -100,7 +100,10 @@ class Nursery:
     def _run(self, seeds: Sequence[int], needs: Sequence[str]) -> dict[str, object] | None:
         environment = dict(os.environ, PYTHONPATH=str(self.folder), ZABRA_PURE="1", PYTHONHASHSEED="0")
         done = subprocess.run(
-            [sys.executable, "-c", HUNT, str(CPU_LIMIT_S), json.dumps(list(seeds)), CHANGES, json.dumps(needs)],
+            [
+                *(sys.executable, "-c", HUNT, str(CPU_LIMIT_S)),
+                *(json.dumps(list(seeds)), CHANGES, json.dumps(needs)),
+            ],
             env=environment,
             capture_output=True,
             text=True,

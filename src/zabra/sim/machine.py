@@ -398,7 +398,8 @@ class Machine:
                 self.network.vanish(end)
         self.network.owners.pop(self.sid, None)
         self.disk.crash(self.prng if draws is None else draws, scatter)
-        self.config_disk.crash(self.prng if draws is None else draws, scatter)
+        if self.plan.settings.config_file:
+            self.config_disk.crash(self.prng if draws is None else draws, scatter)
 
     def _end(self, process: "Process") -> None:
         process.alive = False
