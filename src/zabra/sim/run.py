@@ -24,6 +24,7 @@ from zabra.sim.cluster import Cluster
 from zabra.sim.faults import SUPER_ID, SUPER_USER, Nemesis, Operator
 from zabra.sim.machine import Process
 from zabra.sim.model import Model
+from zabra.sim.monitor import ClusterMonitor
 from zabra.sim.options import RECONFIG, Options
 from zabra.sim.prng import Prng
 from zabra.sim.publisher import SimPublisher
@@ -103,14 +104,17 @@ class Run:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.report = Report(options)
-        self.monitor = SpecMonitor()
+        # The specification knows no changes of roles and no history from before the beginning.
+        spec = None if RECONFIG in options.faults or options.near_rollover else SpecMonitor()
+        self.monitor = ClusterMonitor() if spec is None else spec
         self.monitor.judgement = self.report.judgement
         prng = Prng(options.seed, "run")
         self.cluster = Cluster(
             options.shape(), options.settings(), prng.split("cluster"), self.monitor, SUPER_ID
         )
         self.monitor.machines = self.cluster.machines
-        self.cluster.overheard = self.monitor.overheard
+        if spec is not None:
+            self.cluster.overheard = spec.overheard
         self.programs: list[BusyProgram] = []
         self.nemesis = Nemesis(
             self.cluster, self.monitor, prng.split("nemesis"), options.faults, options.fault_gap_ms

@@ -140,7 +140,8 @@ class SpecMonitor(ClusterMonitor):
     def submitted(self, process: Process, commands: list[DiskCommand]) -> None:
         """What is handed to the log belongs to the history from then on."""
         super().submitted(process, commands)
-        if self._is_outside(process):
+        # An observer that loses its leader in the same turn has no role any more.
+        if self._is_outside(process) or process.server.settings.is_observer:
             return
         part = self._parts.get(process.sid)
         if part is None or part.role != "leader" or part.phase != leading.BROADCAST:
@@ -168,7 +169,7 @@ class SpecMonitor(ClusterMonitor):
         """What is on the disk."""
         super().logged(process, commands)
         part = self._parts.get(process.sid)
-        if part is None or part.role == "observer" or self._is_outside(process):
+        if part is None or process.server.settings.is_observer or self._is_outside(process):
             return
         zxid = 0
         for command in commands:
