@@ -108,7 +108,8 @@ def assert_is_log(target: Target, rows: list[Row], log: list[Row]) -> int:
     wanted = [row for row in log if zxid_of(row) > behind]
     if not target.has_refusals:
         wanted = without_refusals(wanted)
-    missing = [row["zxid"] for row in wanted if row["zxid"] not in {row.get("zxid") for row in rows}]
+    there = {row.get("zxid") for row in rows}
+    missing = [row["zxid"] for row in wanted if row["zxid"] not in there]
     assert not missing, (target.kind, "missing", missing[:5], len(missing))
     assert [row.get("zxid") for row in rows] == [row["zxid"] for row in wanted], target.kind
     assert rows == wanted, target.kind
