@@ -24,4 +24,6 @@ def test_a_chart_names_its_series() -> None:
 
 def test_committed_pictures_are_up_to_date() -> None:
     made = pictures()
-    assert {path.name: path.read_text() for path in PICTURES.glob("*.svg")} == made
+    # The other one is drawn by ``bench.relay_tree`` from a run of its own.
+    found = {path.name: path.read_text() for path in PICTURES.glob("*.svg") if path.name != "relay-tree.svg"}
+    assert found == made
