@@ -524,7 +524,7 @@ MUTANTS: Final = (
     Mutant(
         "quota-not-enforced",
         "classic: a hard limit refuses nobody",
-        (_WRITE_OPS, "        if prep.tree.quota.violates(path, size, 1):\n", "        if size < 0:\n"),
+        (_WRITE_OPS, "    if prep.tree.quota.violates(path, size, 1):\n", "    if size < 0:\n"),
         needs=("quotas",),
     ),
     Mutant(
@@ -532,8 +532,8 @@ MUTANTS: Final = (
         "classic: whoever may not write does",
         (
             _WRITE_OPS,
-            "        prep.require_acl(node.acl, codes.PERM_WRITE, request.ids, path)\n        if prep.rules",
-            "        if prep.rules",
+            "        prep.require_acl(node.acl, codes.PERM_WRITE, request.ids, path)\n        if prep.tree.quota",
+            "        if prep.tree.quota",
         ),
     ),
     # Sessions.

@@ -367,6 +367,7 @@ ELECTION_CASES: Sequence[Case] = (
     Case("the server's own sid", says(hello(1)), r"own sid 1"),
     Case("the ancient hello of its own sid", says(struct.pack(">q", 1)), r"own sid 1"),
     Case("a smaller sid with an address of nobody", says(hello(0)), r"dialling the smaller sid 0 back"),
+    Case("a smaller sid at no host's name", says(hello(0, b"a..b:1")), r"dialling the smaller sid 0 back"),
     Case("a message of no length", from_sid(STRANGER, struct.pack(">i", 0)), r"invalid message length 0"),
     Case("a message of -1 bytes", from_sid(STRANGER, struct.pack(">i", -1)), r"invalid message length -1"),
     Case("a message of 2 GiB", from_sid(STRANGER, struct.pack(">i", INT_MAX)), r"message length 2147"),

@@ -1,4 +1,4 @@
-"""Node: doors that cannot be opened yet, and connections that end while they begin."""
+"""Node: doors that cannot be opened yet, connections that end while they begin, work that fails."""
 
 import asyncio
 import socket
@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from zabra.runtime.node import Node
+from zabra.runtime.node import EXIT_UNEXPECTED, Node
 from zabra.runtime.ports import Port
 from zabra.runtime.sockets import SocketOptions
 from zabra.server.ready import PORT_ELECTION, PORT_QUORUM, Dial
+from zabra.server.recovery import Recovered
+from zabra.server.server import EXIT_TXNLOG_ERROR
+from zabra.storage.errors import StorageError
 from zabra.testing import AsyncEnsemble
 
 
@@ -99,5 +102,54 @@ def test_a_dial_that_ends_when_it_is_made_leaves_no_dead_connection() -> None:
             await node._dial(Dial(3, PORT_ELECTION, [("127.0.0.1", number)], 1000))
             assert node.ports == {}
             assert told.calls == ["made 7 for dial 3", "lost 7"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70, "\udc80", "a\0b"])
+def test_a_name_that_cannot_be_looked_up_is_a_dial_that_failed(host: str) -> None:
+    """Peers tell where they are to be dialled; an error of another kind than OSError was never reported."""
+
+    async def main() -> None:
+        node = object.__new__(Node)
+        told = Told()
+        node.__dict__.update(loop=asyncio.get_running_loop(), server=told, turn=lambda: None)
+        await node._dial(Dial(3, PORT_ELECTION, [(host, 1)], 1000))
+        assert told.calls == ["failed 3"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), StorageError("a hole")])
+def test_data_that_cannot_be_loaded_again_end_the_server(
+    error: Exception, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with AsyncEnsemble(1, folder=tmp_path) as ensemble:
+            node = await of_a_server(ensemble)
+
+            def reload() -> Recovered:
+                raise error
+
+            node.reload = reload
+            await node._reload()
+            assert await asyncio.wait_for(asyncio.shield(node.stopped), 30) == EXIT_TXNLOG_ERROR
+            assert f"the data cannot be loaded again: {error}" in caplog.text
+
+    asyncio.run(main())
+
+
+def test_work_that_fails_ends_the_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever waits for it would wait for ever."""
+
+    async def mistake() -> None:
+        raise KeyError("a mistake of ours")
+
+    async def main() -> None:
+        async with AsyncEnsemble(1, folder=tmp_path) as ensemble:
+            node = await of_a_server(ensemble)
+            node._spawn(mistake())
+            assert await asyncio.wait_for(asyncio.shield(node.stopped), 30) == EXIT_UNEXPECTED
+            assert "a mistake of ours" in caplog.text
 
     asyncio.run(main())

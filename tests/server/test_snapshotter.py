@@ -9,7 +9,7 @@ from zabra.server.ready import (
     DISK_SNAPSHOT_END,
 )
 from zabra.server.settings import Settings
-from zabra.server.snapshotter import MAX_CHUNKS_IN_FLIGHT
+from zabra.server.snapshotter import MAX_CHUNKS_IN_FLIGHT, PROGRESS_EVERY_MS
 
 
 def begun(nodes_per_turn=1):
@@ -85,3 +85,32 @@ def test_snapshots_are_due_between_half_the_count_and_the_count():
     drive.server.appended_count = 0
     drive.server.appended_bytes = settings.snap_size_limit
     assert snapshotter.due()
+
+
+def said(drive, ready=None):
+    ready = ready or turn(drive)
+    return [text for _, text in ready.log_lines if text.startswith("snapshot")]
+
+
+def test_one_that_takes_long_says_how_far_it_is():
+    drive, server = begun()
+    assert said(drive) == []
+    drive.now_ms += PROGRESS_EVERY_MS
+    assert said(drive) == ["snapshot at 0x0: 2 of 4 nodes, 2 s"]
+    assert said(drive) == []
+    # The disk, too, may need its time.
+    while server.snapshotter.walk is not None:
+        turn(drive)
+    drive.now_ms += PROGRESS_EVERY_MS
+    assert said(drive) == ["snapshot at 0x0: 4 of 4 nodes, 4 s"]
+    drive.begin()
+    server.snapshot_done(server.snapshotter.end_token)
+    assert said(drive, server.ready()) == ["snapshot at 0x0: 4 nodes written in 4000 ms"]
+
+
+def test_one_that_is_quick_says_nothing():
+    drive, server = begun(1000)
+    lines = [line for _ in range(5) for line in said(drive)]
+    drive.begin()
+    server.snapshot_done(server.snapshotter.end_token)
+    assert lines + said(drive, server.ready()) == []

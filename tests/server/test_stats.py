@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from tests.admin.driver import Drive
+import pytest
+from tests.admin.driver import Drive, framed
 
-from zabra.jute.primitives import Writer
+from zabra.jute.primitives import Reader, Writer
 from zabra.metrics import Metrics, Number
 from zabra.proto import codes
-from zabra.proto.records import SyncRequest
+from zabra.proto.records import ReplyHeader, SyncRequest
+from zabra.server.roles.proposing import QUOTA_TOLD_EVERY_MS
 from zabra.server.settings import Settings
 from zabra.server.stats import NAMESPACE_READS_EXACT, NAMESPACE_READS_SHARE, op_accounts
 from zabra.server.status import OP_WORDS
@@ -253,3 +255,53 @@ def test_quota_refusals_by_namespace() -> None:
     assert drive.ask(conn, 5, codes.OP_SET_DATA, w.getvalue())[0] == codes.ERR_QUOTA_EXCEEDED
     assert values(drive)["app_quota_exceeded_error_per_namespace"] == 1
     assert drive.server.status(PART_METRICS).quotas == {"app": (-1, 3, 1, 0)}
+
+
+def quota_lines(drive: Drive, conn: int, data: bytes) -> tuple[int, list[str]]:
+    """The answer to a setData on /app, and what the operator is told of quotas."""
+    w = Writer()
+    w.write_ustring("/app")
+    w.write_buffer(data)
+    w.write_int(-1)
+    request = (9).to_bytes(4, "big") + codes.OP_SET_DATA.to_bytes(4, "big") + w.getvalue()
+    drive.begin()
+    drive.server.data_received(conn, framed(request))
+    drive.sent[conn].clear()
+    ready = drive.end()
+    header = ReplyHeader.decode(Reader(bytes(drive.sent[conn])[4:]))
+    return header.err, [text for _, text in ready.log_lines if "uota" in text]
+
+
+@pytest.mark.parametrize("enforced", [False, True])
+def test_an_exceeded_soft_quota_is_told_now_and_then(enforced: bool) -> None:
+    settings = Settings()
+    settings.enforce_quota = enforced
+    drive = Drive(settings)
+    conn = drive.connect()
+    for path, data in (
+        ("/app", b""),
+        ("/zookeeper/quota/app", b""),
+        ("/zookeeper/quota/app/zookeeper_limits", b"count=-1,bytes=3"),
+        ("/zookeeper/quota/app/zookeeper_stats", b"count=1,bytes=0"),
+    ):
+        drive.create(conn, path, data)
+    assert quota_lines(drive, conn, b"123") == (codes.OK, [])
+    told = ["Quota exceeded: /app [current bytes=4, soft limit=3]"]
+    assert quota_lines(drive, conn, b"1234") == (codes.OK, told)
+    assert quota_lines(drive, conn, b"12345") == (codes.OK, [])
+    drive.now_ms += QUOTA_TOLD_EVERY_MS
+    assert quota_lines(drive, conn, b"123456")[1] == [told[0].replace("=4", "=6")]
+
+
+def test_a_hard_quota_that_is_not_enforced_is_told_and_refuses_nobody() -> None:
+    drive = Drive()
+    conn = drive.connect()
+    for path, data in (
+        ("/app", b""),
+        ("/zookeeper/quota/app", b""),
+        ("/zookeeper/quota/app/zookeeper_limits", b"count=-1,bytes=-1=;byteHardLimit=3"),
+        ("/zookeeper/quota/app/zookeeper_stats", b"count=1,bytes=0"),
+    ):
+        drive.create(conn, path, data)
+    told = ["Quota exceeded: /app [current bytes=4, hard limit=3]"]
+    assert quota_lines(drive, conn, b"1234") == (codes.OK, told)

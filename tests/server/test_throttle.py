@@ -2,6 +2,7 @@
 
 import pytest
 from tests.admin.driver import Drive, framed
+from tests.server.clusters import TICK_MS, Ensemble
 from tests.server.test_serving import create_frame, frame, headers
 
 from zabra.jute.primitives import Writer
@@ -10,6 +11,7 @@ from zabra.proto.records import ConnectRequest
 from zabra.server.prng import SplitMix
 from zabra.server.settings import Settings
 from zabra.server.throttle import ConnectionThrottle, LargeRequests
+from zabra.sim.cluster import Shape
 
 
 def bucket(**changes):
@@ -238,3 +240,15 @@ def test_requests_older_than_their_session_s_timeout_close_its_connection():
     assert len(drive.server.serving.held) == 0
     drive.thaw()
     assert drive.server.tree.find("/b") is None
+
+
+@pytest.mark.parametrize(("voters", "share"), [(1, 12), (2, 12), (3, 6), (5, 3)])
+def test_leader_and_followers_share_the_limit_of_unanswered_requests(voters, share):
+    settings = Settings()
+    settings.tick_ms = TICK_MS
+    settings.global_outstanding_limit = 12
+    settings.standalone_enabled = False
+    observer = voters + 1
+    ensemble = Ensemble(Shape(list(range(1, observer)), [observer]), settings=settings).start()
+    limits = {sid: server.serving.outstanding_limit for sid, server in ensemble.servers().items()}
+    assert limits == dict.fromkeys(range(1, observer), share) | {observer: 12}

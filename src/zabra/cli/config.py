@@ -29,7 +29,7 @@ def read_file(path: str) -> str | None:
     """
     try:
         raw = Path(path).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         return raw.decode("utf-8-sig")
@@ -91,13 +91,20 @@ def load(arguments: argparse.Namespace) -> tuple[ServerConfig, list[ConfigWarnin
     )
 
 
+def print_problems(errors: ConfigErrors) -> None:
+    """Everything wrong, and what is doubtful beside it: one of these may be the reason."""
+    for warning in errors.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for problem in errors.problems:
+        print(f"error: {problem}", file=sys.stderr)
+
+
 def _load_or_explain(arguments: argparse.Namespace) -> ServerConfig | None:
     """The configuration, its warnings printed; None when its errors were printed."""
     try:
         config, warnings = load(arguments)
     except ConfigErrors as errors:
-        for problem in errors.problems:
-            print(f"error: {problem}", file=sys.stderr)
+        print_problems(errors)
         return None
     except ValueError as error:
         print(f"error: environment: {FLAGS_VARIABLE}: {error}", file=sys.stderr)

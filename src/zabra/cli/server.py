@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from zabra.cli.config import flags_of_environment, read_file
+from zabra.cli.config import FLAGS_VARIABLE, flags_of_environment, print_problems, read_file
 from zabra.cli.plan import plan_of
 from zabra.cli.words import words_of
 from zabra.config.load import load_config, parse_config
@@ -98,11 +98,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         config = configure(arguments)
     except ConfigErrors as errors:
-        for problem in errors.problems:
-            print(f"error: {problem}", file=sys.stderr)
+        print_problems(errors)
         return EXIT_BAD_INVOCATION
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: environment: {FLAGS_VARIABLE}: {error}", file=sys.stderr)
         return EXIT_BAD_INVOCATION
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     return loop.run(serve(config, say))
@@ -131,8 +130,7 @@ async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INVOCATION
     except ConfigErrors as errors:
-        for problem in errors.problems:
-            print(f"error: {problem}", file=sys.stderr)
+        print_problems(errors)
         return EXIT_BAD_INVOCATION
     except DataFolderError as error:
         print(f"error: {error}", file=sys.stderr)

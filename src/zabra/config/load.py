@@ -186,7 +186,7 @@ class _Loader:
         members = read_members(self.settings, values, self.name, self.read)
         check_settings(self.settings, values, members, self.read)
         if self.settings.errors:
-            raise ConfigErrors(sorted(self.settings.errors, key=_place))
+            raise ConfigErrors(sorted(self.settings.errors, key=_place), self.settings.warnings)
         values.update(
             ensemble=members.ensemble,
             next_ensemble=members.next_ensemble,

@@ -119,7 +119,7 @@ NO_THREADS = "there are no worker threads to size: one loop executes everything 
 NO_NETTY = "belongs to Netty's or NIO's buffers and threads"
 NO_KERBEROS = "Kerberos is not supported; without it the server would accept nobody or everybody"
 NEVER_BLOCKS = "sending and closing never block here"
-NO_JMX = "there is no JMX here; the admin server and mntr show the same"
+NO_JMX = "there is no JMX here; mntr shows the metrics"
 FOR_TESTS = "exists for upstream's own tests"
 IN_TURN = "addresses are tried in turn, and the first that answers is taken"
 NOT_KEPT = "packets are not kept; what ends a connection is logged with its reason"
@@ -495,7 +495,8 @@ LIMITS = (
     ),
     Option(
         "globalOutstandingLimit", "global_outstanding_limit", COUNT, "1000",
-        "Unanswered requests at which reading from clients stops.", unit="requests",
+        "Unanswered requests at which reading from clients stops; of three voters or more each "
+        "takes this divided by one less than there are voters.", unit="requests",
     ),
     Option(
         "request_throttle_max_requests", "request_throttle_max_requests", COUNT, "0",
@@ -635,7 +636,7 @@ LIMITS = (
         ),
         "org.apache.zookeeper.server.NIOServerCnxnFactory",
         "Java class that accepts connections.", status=IGNORED,
-        reason="one listener does what both of upstream's do, TLS included",
+        reason="one listener does what both of upstream's do",
     ),
     _ignored("netty.advancedFlowControl.enabled", BOOL, "false", "Netty's flow control.", NO_NETTY),
     Option(
@@ -782,7 +783,7 @@ SECURITY = (
         Choice({"org.apache.zookeeper.audit.Slf4jAuditLogger": "Slf4jAuditLogger"},
                otherwise="Java classes cannot be loaded here"),
         "org.apache.zookeeper.audit.Slf4jAuditLogger", "Java class that writes it.",
-        status=IGNORED, reason="the audit log is a Python logger of that name",
+        status=IGNORED, reason="Java classes cannot be loaded here",
     ),
     _ignored("jmx.log4j.disable", BOOL, "false", "JMX and log4j.", NO_JMX),
     _ignored("jmx.log4j.mbean", TEXT, None, "JMX and log4j.", NO_JMX),
@@ -926,7 +927,7 @@ ADMIN = (
     Option("metricsProvider.httpPort", "metrics_http_port", PORT, "7000", "The Prometheus port.",
         status=WAITING, reason=NO_EXPORTER_YET),
     _refused("metricsProvider.httpsPort", Integer(-1, 65535), "-1", "The Prometheus port with TLS.",
-             "metrics are served without TLS; the admin server has them at /metrics, with TLS if it has TLS"),
+             "metrics are not served over TLS"),
     _ignored("metricsProvider.exportJvmInfo", BOOL, "true", "Show the JVM's metrics too.", NO_JVM),
     _ignored("metricsProvider.", TEXT, None, "Whatever else the Java classes know.", NO_JVM),
 )  # fmt: skip

@@ -5,7 +5,7 @@ Units stand at the end of names.  What each field means, and how it is called in
 members, is a type of its own: ``EnsembleConfig``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zabra.config.ensemble import EnsembleConfig
@@ -257,9 +257,10 @@ class ConfigWarning(ConfigProblem):
 
 
 class ConfigErrors(ValueError):
-    """All that is wrong with a configuration, one line each."""
+    """All that is wrong with a configuration, one line each; ``warnings`` is what is doubtful beside that."""
 
-    def __init__(self, problems: list[ConfigProblem]) -> None:
+    def __init__(self, problems: Sequence[ConfigProblem], warnings: Sequence[ConfigWarning] = ()) -> None:
         assert problems
         super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)

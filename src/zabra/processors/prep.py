@@ -5,7 +5,7 @@ request becomes an error txn and takes a zxid like any other: that is how the re
 learner whose client waits for it.  Source: upstream ``PrepRequestProcessor``.
 """
 
-from typing import Final, NoReturn
+from typing import Final
 
 from mypy_extensions import i64
 
@@ -181,8 +181,10 @@ class Prep:
         if self.metrics is not None:
             self.metrics.outstanding_changes_removed.value += count
 
-    def refuse_for_quota(self, path: str) -> NoReturn:
-        """Raises QUOTAEXCEEDED."""
+    def refuse_for_quota(self, path: str) -> None:
+        """Raises QUOTAEXCEEDED, unless hard quotas are only watched (enforceQuota)."""
+        if not self.rules.enforce_quota:
+            return
         namespace = top_namespace(path)
         if namespace and self.metrics is not None:
             self.metrics.quota_exceeded_error_per_namespace.add(namespace, 1)

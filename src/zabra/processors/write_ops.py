@@ -143,11 +143,10 @@ def owner_for(prep: Prep, args: CreateArgs, session_id: i64) -> i64:
 
 
 def check_create_quota(prep: Prep, path: str, data: bytes | None) -> None:
-    """Raises QUOTAEXCEEDED where the new node would break a hard limit."""
-    if prep.rules.enforce_quota:
-        size = 0 if data is None else len(data)
-        if prep.tree.quota.violates(path, size, 1):
-            prep.refuse_for_quota(path)
+    """Raises QUOTAEXCEEDED where the new node would break a hard limit that is enforced."""
+    size = 0 if data is None else len(data)
+    if prep.tree.quota.violates(path, size, 1):
+        prep.refuse_for_quota(path)
 
 
 def create_txn(args: CreateArgs, path: str, acl: list[ACL], parent_cversion: i64) -> TxnRecord:
@@ -331,7 +330,7 @@ class SetData(Operation):
             validate_path(path)
             raise KeeperError(codes.ERR_NO_NODE, path)
         prep.require_acl(node.acl, codes.PERM_WRITE, request.ids, path)
-        if prep.rules.enforce_quota:
+        if prep.tree.quota.paths:
             self.check_quota(prep, node, record.data)
         node.version = check_version(node.version, record.version, path)
         node.data = record.data
@@ -341,7 +340,7 @@ class SetData(Operation):
         return SetDataTxn(path, record.data, node.version)
 
     def check_quota(self, prep: Prep, node: ChangeRecord, data: bytes | None) -> None:
-        """Raises QUOTAEXCEEDED where the growth of the data would break a hard limit."""
+        """Raises QUOTAEXCEEDED where the growth of the data would break a hard limit that is enforced."""
         before = node.data
         old = 0 if before is None else len(before)
         new = 0 if data is None else len(data)

@@ -26,7 +26,7 @@ from zabra.server.recovery import Recovered, Recovery, RecoveryOptions, open_sto
 from zabra.server.server import Server
 from zabra.server.settings import Settings
 from zabra.storage.epochs import Epochs, write_atomically
-from zabra.storage.errors import StorageError
+from zabra.storage.errors import DataFolderError, StorageError
 from zabra.storage.names import VERSION_FOLDER
 from zabra.storage.txnlog import DEFAULT_PREALLOCATE_BYTES
 from zabra.storage.txnsnaplog import FileTxnSnapLog
@@ -113,10 +113,17 @@ class RunningServer:
 
 
 def open_disks(plan: Plan) -> tuple[OsDisk, OsDisk]:
-    """The doors to dataDir and dataLogDir: one and the same where they are one folder."""
+    """The doors to dataDir and dataLogDir: one and the same where they are one folder.
+
+    Raises DataFolderError.
+    """
     for folder in (plan.data_dir, plan.data_log_dir):
-        if plan.autocreate_folders:
+        if not plan.autocreate_folders and not os.path.isdir(folder):
+            raise DataFolderError(f"{folder} is no folder, and datadir.autocreate is false: make it yourself")
+        try:
             os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise DataFolderError(f"{folder} cannot be made: {error}") from error
     data = plan.make_disk(plan.data_dir)
     if os.path.realpath(plan.data_dir) == os.path.realpath(plan.data_log_dir):
         return data, data
@@ -124,18 +131,21 @@ def open_disks(plan: Plan) -> tuple[OsDisk, OsDisk]:
 
 
 def open_plan_store(plan: Plan, data: OsDisk, logs: OsDisk) -> FileTxnSnapLog:
-    """Log and snapshots of the plan's folders.  Raises StorageError or OSError."""
-    store = open_store(
-        data,
-        logs,
-        autocreate_folders=plan.autocreate_folders,
-        preallocate_bytes=plan.preallocate_bytes,
-        log_size_limit_bytes=plan.log_size_limit_bytes,
-        force_sync=plan.force_sync,
-        compression_method=plan.compression_method,
-        with_digest=plan.settings.digest_enabled,
-        with_last_zxid=plan.last_zxid_in_snapshots,
-    )
+    """Log and snapshots of the plan's folders.  Raises DataFolderError."""
+    try:
+        store = open_store(
+            data,
+            logs,
+            autocreate_folders=plan.autocreate_folders,
+            preallocate_bytes=plan.preallocate_bytes,
+            log_size_limit_bytes=plan.log_size_limit_bytes,
+            force_sync=plan.force_sync,
+            compression_method=plan.compression_method,
+            with_digest=plan.settings.digest_enabled,
+            with_last_zxid=plan.last_zxid_in_snapshots,
+        )
+    except OSError as error:
+        raise DataFolderError(f"{plan.data_dir} or {plan.data_log_dir} cannot be used: {error}") from error
     return GuardedStore(store)
 
 
@@ -162,6 +172,8 @@ def recover_store(plan: Plan, store: FileTxnSnapLog, logs: OsDisk, progress: Pro
     options.digest_enabled = plan.settings.digest_enabled
     options.trust_empty_snapshot = plan.trust_empty_snapshot
     options.autocreate_db = plan.autocreate_db
+    # A member can have its data from the others, so it never votes with a tree that its own log calls wrong.
+    options.refuse_wrong_digest = plan.ensemble is not None
     options.recent_limit = plan.settings.commit_log_count
     options.keep_acl_trail = plan.settings.keep_acl_trail
     recovery = Recovery(store, logs, options)
@@ -171,7 +183,17 @@ def recover_store(plan: Plan, store: FileTxnSnapLog, logs: OsDisk, progress: Pro
             said = monotonic_ms()
             progress(recovery.progress())
     assert recovery.result is not None
+    tell_damage(recovery.result)
     return recovery.result
+
+
+def tell_damage(recovered: Recovered) -> None:
+    """What was not as it should be, and was got over."""
+    for path, reason in recovered.damaged:
+        log.warning("passed over %s: %s", path, reason)
+    mismatches = recovered.tree.digest_mismatches
+    if mismatches > 0:
+        log.warning("replaying the log gives another tree than %d digests in it say", mismatches)
 
 
 def read_log(
@@ -192,6 +214,10 @@ def read_log(
         return [], False
     except FileNotFoundError as error:
         log.info("the log cannot serve a learner from 0x%x: purged meanwhile: %s", from_zxid, error)
+        return [], False
+    except OSError as error:
+        # The learner gets a SNAP, which needs no disk; what is written meanwhile will meet the same disk.
+        log.warning("the log cannot be read from 0x%x: %s", from_zxid, error)
         return [], False
     return found, True
 

@@ -20,7 +20,8 @@ from zabra.runtime.sockets import SocketOptions
 from zabra.server.disk_worker import DiskWorker
 from zabra.server.ready import PORT_CLIENT, PORT_ELECTION, Dial, Listen, LogRead, Ready
 from zabra.server.recovery import Recovered
-from zabra.server.server import Server
+from zabra.server.server import EXIT_TXNLOG_ERROR, Server
+from zabra.storage.errors import StorageError
 
 log = logging.getLogger("zabra")
 
@@ -31,6 +32,8 @@ ACCEPTING_ROUNDS = 3
 # Connections that wait to be accepted, on a clients' door that a reconfiguration has opened.
 CLIENT_BACKLOG = 1024
 WRITE_LOW_BYTES = 256 * 1024
+# Upstream's ExitCode.UNEXPECTED_ERROR.
+EXIT_UNEXPECTED = 1
 # Pause between attempts to open the election port, as upstream (QuorumCnxManager.Listener).
 BIND_RETRY_S = 1.0
 
@@ -117,7 +120,7 @@ class Node:
             self.server.turn_took(monotonic_ms() - self._turn_began)
         except Exception:
             log.exception("internal error: stopping")
-            self.fail(1)
+            self.fail(EXIT_UNEXPECTED)
 
     def _carry_out(self, ready: Ready) -> None:
         ports = self.ports
@@ -184,7 +187,14 @@ class Node:
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = self.loop.create_task(work)
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(self._work_ended)
+
+    def _work_ended(self, task: asyncio.Task[None]) -> None:
+        """What a turn had asked for is done; if it has failed, the server would wait for it for ever."""
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("internal error: stopping", exc_info=task.exception())
+            self.fail(EXIT_UNEXPECTED)
 
     # --- what connections report --------------------------------------------------------------------------
 
@@ -354,7 +364,8 @@ class Node:
         try:
             async with asyncio.timeout(dial.timeout_ms / 1000):
                 await self.loop.create_connection(lambda: port, host, number)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, ValueError) as error:
+            # ValueError: a name that cannot be looked up ("a..b"); peers may tell any.
             log.debug("dialling %s:%d: %s", host, number, error)
             if port.transport is None:
                 return False
@@ -374,7 +385,13 @@ class Node:
 
     async def _reload(self) -> None:
         """Loads the tree anew, off the loop; both queues are empty meanwhile."""
-        recovered = await self.loop.run_in_executor(None, self.reload)
+        try:
+            recovered = await self.loop.run_in_executor(None, self.reload)
+        except (OSError, StorageError) as error:
+            # Without its tree this server is nothing, and would look for a leader for ever.
+            log.error("the data cannot be loaded again: %s", error)
+            self.fail(EXIT_TXNLOG_ERROR)
+            return
         self.turn()
         self.server.reloaded(recovered)
 

@@ -374,7 +374,8 @@ class Recovery:
             # A log file that is missing between two epochs shows only here.
             raise NoSnapshotError(
                 f"replaying the log gives another tree than its {tree.digest_mismatches} digests say: "
-                "a log file is missing, or the snapshot is wrong" + self._damage_text()
+                "a log file is missing, or the snapshot is wrong.  With an empty folder this server gets its "
+                "data from the others; digest.enabled=false starts it as it is" + self._damage_text()
             )
         if file is not None and self._reach > last and file is not self._last_resort:
             if self._last_resort is None:

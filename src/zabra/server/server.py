@@ -92,6 +92,7 @@ class Server(Host):
         )
         for entry in recovered.recent:
             self.committed_log.add(entry)
+        self.metrics.digest_mismatches_count.add(recovered.tree.digest_mismatches)
         if recovered.fuzzy_zxid > recovered.last_zxid:
             self.warn(
                 f"the snapshot holds parts of txns up to 0x{recovered.fuzzy_zxid:x}, "
@@ -152,7 +153,7 @@ class Server(Host):
     def set_role(self, role: Role) -> None:
         """From now on ``role`` decides."""
         self.role = role
-        self.serving.role = role
+        self.serving.set_role(role)
 
     def look(self, unfinished: list[TxnEntry], must_reload: bool, delay_ms: i64) -> None:
         """No leader is known."""
@@ -215,7 +216,7 @@ class Server(Host):
             self.wake_by(since_ms)
         else:
             self.info(f"no leader found: serving reads, zxid 0x{self.tree.last_processed_zxid:x}")
-            self.serving.role = Reading(self.serving, looking)
+            self.serving.set_role(Reading(self.serving, looking))
 
     def abandon(self, peer: Peer) -> None:
         """Those that the election's outcome rests on look for another leader: no need to wait in vain."""

@@ -101,6 +101,11 @@ class Serving:
         )
         self.held: HeldRequests = HeldRequests(host.settings)
 
+    def set_role(self, role: Role) -> None:
+        """The server's state has changed."""
+        self.role = role
+        self.outstanding_limit = self.host.settings.global_outstanding_limit // role.shares_of_limit()
+
     # --- connections --------------------------------------------------------------------------------------
 
     def connection_made(self, conn_id: int, peer_host: str, peer_port: int) -> None:

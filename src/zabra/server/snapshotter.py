@@ -20,6 +20,8 @@ from zabra.tree.snapshot_walk import SnapshotWalk
 
 # Chunks handed to the disk and not written yet; beyond this the walk waits.
 MAX_CHUNKS_IN_FLIGHT: Final = 64
+# One that takes long says how far it is so often.
+PROGRESS_EVERY_MS: Final = 2000
 
 
 class Snapshotter:
@@ -30,6 +32,9 @@ class Snapshotter:
         self.walk: SnapshotWalk | None = None
         self.begun_zxid: i64 = 0
         self.begun_ms: i64 = 0
+        # When something was last said of the one under way, and how many nodes it has.
+        self.said_ms: i64 = 0
+        self.nodes_written: i64 = 0
         self.last_token: i64 = 0
         self.done_token: i64 = 0
         self.end_token: i64 = 0
@@ -73,11 +78,26 @@ class Snapshotter:
             self.host.roll_log()
             if self.end_token <= self.done_token:
                 self.begin()
+        if self.busy():
+            self.tell_progress()
+
+    def tell_progress(self) -> None:
+        """Says now and then how far one is that takes long."""
+        host = self.host
+        if host.now_ms - self.said_ms < PROGRESS_EVERY_MS:
+            return
+        self.said_ms = host.now_ms
+        host.info(
+            f"snapshot at 0x{self.begun_zxid:x}: {self.nodes_written} of {len(host.tree.nodes)} nodes, "
+            f"{(host.now_ms - self.begun_ms) // 1000} s"
+        )
 
     def begin(self) -> None:
         """Starts one now."""
         host = self.host
         self.begun_ms = host.now_ms
+        self.said_ms = host.now_ms
+        self.nodes_written = 0
         self.begun_zxid = host.tree.last_processed_zxid
         self.walk = SnapshotWalk(host.tree)
         self.walked = False
@@ -92,6 +112,7 @@ class Snapshotter:
         if self.end_token - self.done_token > MAX_CHUNKS_IN_FLIGHT:
             return
         chunk = walk.step(host.settings.snapshot_nodes_per_turn)
+        self.nodes_written = walk.nodes_written
         if chunk is not None:
             command = host.snapshot_command(DISK_SNAPSHOT_CHUNK)
             command.data = chunk
@@ -122,7 +143,12 @@ class Snapshotter:
         """The disk has carried out the snapshot commands up to ``token``."""
         self.done_token = token
         if self.walk is None and token >= self.end_token:
-            self.host.metrics.snapshottime.add(self.host.now_ms - self.begun_ms)
+            took_ms = self.host.now_ms - self.begun_ms
+            self.host.metrics.snapshottime.add(took_ms)
+            if took_ms >= PROGRESS_EVERY_MS:
+                self.host.info(
+                    f"snapshot at 0x{self.begun_zxid:x}: {self.nodes_written} nodes written in {took_ms} ms"
+                )
             self.last_zxid = self.begun_zxid
             self.last_wall_ms = self.host.wall_ms
         elif self.walk is not None:

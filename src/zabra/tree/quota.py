@@ -123,7 +123,7 @@ class QuotaViolation:
 class Quota:
     """The quotas of one tree; ``nodes`` is the tree's own table."""
 
-    __slots__ = ("broken_count", "nodes", "paths", "size_delta")
+    __slots__ = ("broken_count", "exceeded", "nodes", "paths", "size_delta")
 
     def __init__(self, nodes: dict[str, DataNode]) -> None:
         self.nodes: dict[str, DataNode] = nodes
@@ -131,6 +131,8 @@ class Quota:
         self.paths: dict[str, None] = {}
         # Stats and limits nodes that were missing or unreadable when they were needed.
         self.broken_count: i64 = 0
+        # The limit that a change has met last, until whoever tells the operator has taken it.
+        self.exceeded: QuotaViolation | None = None
         # Bytes by which stats nodes have grown since the tree last asked.
         self.size_delta: i64 = 0
 
@@ -253,11 +255,21 @@ class Quota:
         return out
 
     def violates(self, path: str, bytes_delta: i64, count_delta: i64) -> bool:
-        """Whether a change at ``path`` would break a hard limit (enforceQuota)."""
+        """Whether a change at ``path`` would break a hard limit; what it breaks is in ``exceeded``."""
         if not self.paths:
             return False
-        hard = [violation for violation in self.check(path, bytes_delta, count_delta) if violation.hard]
-        return len(hard) > 0
+        hard = False
+        for violation in self.check(path, bytes_delta, count_delta):
+            self.exceeded = violation
+            if violation.hard:
+                hard = True
+        return hard
+
+    def take_exceeded(self) -> QuotaViolation | None:
+        """The limit that was met since the last time, for the operator."""
+        exceeded = self.exceeded
+        self.exceeded = None
+        return exceeded
 
     def usage_by_namespace(self) -> dict[str, tuple[int, int, int, int]]:
         """Per top-level name: count limit, bytes limit, count, bytes (as the quota_* gauges)."""

@@ -11,6 +11,7 @@ from zabra.proto.txn import TxnEntry
 from zabra.server.host import Host
 from zabra.server.peer import Peer
 from zabra.server.roles.learning import NO_RECONFIG, Learning, entry_of
+from zabra.server.roles.role import shares_of
 from zabra.server.serving import Serving
 from zabra.zab.zxid import follows
 
@@ -25,6 +26,9 @@ class Following(Learning):
 
     def name(self) -> str:
         return "follower"
+
+    def shares_of_limit(self) -> int:
+        return shares_of(len(self.peer.config.voters()))
 
     def propose(self, entry: TxnEntry) -> None:
         zxid = entry.header.zxid

@@ -36,6 +36,7 @@ from zabra.server.masters import NOBODY
 from zabra.server.peer import Peer
 from zabra.server.roles.learning import NO_RECONFIG
 from zabra.server.roles.proposing import Proposing
+from zabra.server.roles.role import shares_of
 from zabra.server.roles.syncing import LearnerSyncer
 from zabra.server.serving import Serving
 from zabra.server.views import LeaderView, RoleView, SizeStats, quorum_view
@@ -116,6 +117,9 @@ class Leading(Proposing, LearnerMaster, Membership):
 
     def name(self) -> str:
         return "leader"
+
+    def shares_of_limit(self) -> int:
+        return shares_of(len(self.peer.config.voters()))
 
     def describe(self, view: RoleView) -> None:
         super().describe(view)

@@ -27,6 +27,8 @@ from zabra.sessions.tracker import SessionTracker
 
 # A server with sessions has a turn at least once a tick; after this many without one it has slept.
 SLEEP_TICKS: Final = 2
+# The same quota is complained of so often.
+QUOTA_TOLD_EVERY_MS: Final = 10_000
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -66,6 +68,8 @@ class Proposing(Role):
         # Proposed and not committed, in order.
         self.pending: Fifo[PendingWrite] = Fifo()
         self.collector: ContainerCollector = ContainerCollector(host)
+        # From when on each quota may be complained of again.
+        self.quota_told_ms: dict[str, int] = {}
 
     def new_prep(self, last_zxid: i64) -> Prep:
         """Prep that counts on from ``last_zxid``."""
@@ -114,9 +118,19 @@ class Proposing(Role):
         host = self.host
         self.prep.monotonic_ms = host.now_ms
         entry = self.prep.prepare(request, host.wall_ms)
+        if host.tree.quota.exceeded is not None:
+            self.tell_quota()
         self.pending.append(PendingWrite(entry, request))
         self.send_proposal(entry)
         host.append(entry)
+
+    def tell_quota(self) -> None:
+        """A write has met a quota: soft ones are there for the operator to hear of; not of every write."""
+        host = self.host
+        exceeded = host.tree.quota.take_exceeded()
+        if exceeded is not None and host.now_ms >= self.quota_told_ms.get(exceeded.quota_path, 0):
+            self.quota_told_ms[exceeded.quota_path] = host.now_ms + QUOTA_TOLD_EVERY_MS
+            host.warn(repr(exceeded))
 
     def send_proposal(self, entry: TxnEntry) -> None:
         """Tells those who have to log it."""

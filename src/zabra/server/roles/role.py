@@ -7,6 +7,11 @@ from zabra.proto.txn import TxnEntry
 from zabra.server.views import RoleView
 
 
+def shares_of(voters: int) -> int:
+    """Upstream's rule for leaders and followers: what one of them alone may let in would swamp the leader."""
+    return voters - 1 if voters > 2 else 1
+
+
 class Role:
     """What ``Serving`` and ``Server`` ask of the state they are in.  Every method runs inside a turn."""
 
@@ -25,6 +30,10 @@ class Role:
     def checks_eagerly(self) -> bool:
         """Whether a write may be refused before it is on its way (``enableEagerACLCheck``)."""
         return True
+
+    def shares_of_limit(self) -> int:
+        """Among how many servers the limit of unanswered requests is shared (``globalOutstandingLimit``)."""
+        return 1
 
     def describe(self, view: RoleView) -> None:
         """Tells what an operator may see of this role; see ``views`` for what there is to fill in."""
