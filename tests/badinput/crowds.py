@@ -267,7 +267,7 @@ def crowds(quick: bool, half_open_wait_s: float) -> dict[str, Crowd]:
         "half-open": lambda a, p, w: half_open(a, p, w, many, half_open_wait_s),
         "never-reading": lambda a, p, w: never_reading(a, p, w, 50 if quick else 400),
         "oversize": lambda a, p, w: oversize(a, p, w, 20 if quick else 200),
-        "connections": lambda a, p, w: connections(a, p, w, 500 if quick else 5000),
+        "connections": lambda a, p, w: connections(a, p, w, 5000),
         "four-letter": lambda a, p, w: words_flood(a, p, w, 100 if quick else 1000),
     }
 

@@ -19,6 +19,7 @@ from tests.badinput.__main__ import (
 )
 from tests.badinput.cases import table
 from tests.badinput.deviations import DEVIATIONS
+from tests.badinput.observe import prepare
 from tests.differential.servers import NamedServer, start_ensemble
 
 RECORDED = json.loads(EXPECTED.read_text())["cases"]
@@ -28,6 +29,7 @@ RECORDED = json.loads(EXPECTED.read_text())["cases"]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NamedServer]:
     server = server_under_test(False, tmp_path_factory.mktemp("server"))
     with server:
+        prepare(server.pair)
         yield server
 
 
