@@ -1,6 +1,9 @@
 """``zabra server`` as a process: what it says, how it stops, and upstream's exit codes."""
 
+import contextlib
+import functools
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -19,6 +22,8 @@ from zabra.cli.plan import plan_of
 from zabra.cli.server import say
 from zabra.client import calls
 from zabra.config.load import default_config
+from zabra.jute.primitives import Writer
+from zabra.proto.records import ConnectRequest
 from zabra.runtime import assembly
 from zabra.runtime.os_disk import OsDisk
 from zabra.storage import txnlog_format as fmt
@@ -27,11 +32,17 @@ from zabra.storage.log_reader import LogFileReader
 PATIENCE_S = 60.0
 
 
+def set_limits(limits: tuple[int, int]) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 class Server:
     """One run of ``zabra server``; ``lines`` is what it has said so far."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, limits: tuple[int, int] | None = None) -> None:
         self.lines: list[str] = []
+        # Soft and hard limit of open files.
+        begin = None if limits is None else functools.partial(set_limits, limits)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "zabra", "server", *arguments],
             cwd=folder,
@@ -39,6 +50,7 @@ class Server:
             stderr=subprocess.STDOUT,
             text=True,
             env=zabra_environment(),
+            preexec_fn=begin,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -81,8 +93,8 @@ def server(tmp_path: Path) -> Iterator[StartServer]:
     """``server(*arguments)`` starts one in the test's folder; killed afterwards."""
     started: list[Server] = []
 
-    def start(*arguments: str) -> Server:
-        started.append(Server(tmp_path, *arguments))
+    def start(*arguments: str, limits: tuple[int, int] | None = None) -> Server:
+        started.append(Server(tmp_path, *arguments, limits=limits))
         return started[-1]
 
     yield start
@@ -256,3 +268,38 @@ def test_a_long_recovery_says_how_far_it_is(
     said = capsys.readouterr().out
     assert re.search(r"^loading \S*snapshot\.84: \d+ nodes, 0 of 0 MiB$", said, re.MULTILINE)
     assert re.search(r"^replayed \d+ txns$", said, re.MULTILINE)
+
+
+def open_sessions(address: tuple[str, int], count: int) -> tuple[int, list[socket.socket]]:
+    """How many of so many clients get a session, and their connections."""
+    w = Writer()
+    ConnectRequest(0, 0, 30_000, 0, bytes(16), False).encode(w)
+    hello = len(w.getvalue()).to_bytes(4, "big") + w.getvalue()
+    sockets = [socket.create_connection(address, timeout=PATIENCE_S) for _ in range(count)]
+    answers = 0
+    for one in sockets:
+        with contextlib.suppress(ConnectionError):
+            one.sendall(hello)
+            answers += len(one.recv(100)) == 41
+    return answers, sockets
+
+
+@pytest.mark.parametrize(("limits", "served"), [((64, 1000), 140), ((256, 256), 128)])
+def test_clients_do_not_take_the_descriptors_that_the_log_needs(
+    server: StartServer, tmp_path: Path, limits: tuple[int, int], served: int
+) -> None:
+    """Once a hundred clients of a process with 64 descriptors ended it at its next log file."""
+    cfg = write_cfg(tmp_path, "dataDir=./d", "snapCount=10", "maxClientCnxns=0", *LOCAL)
+    started = server(cfg, limits=limits)
+    port = int(started.wait_line(r"serving on 127\.0\.0\.1:(\d+)")[1])
+    answers, sockets = open_sessions(("127.0.0.1", port), 140)
+    assert answers == served
+    for one in sockets:
+        one.close()
+
+    def snapshots() -> bool:
+        return len(list((tmp_path / "d" / "version-2").glob("snapshot.*"))) > 1
+
+    poll("another snapshot", PATIENCE_S, snapshots)
+    assert started.end(signal.SIGTERM) == 0
+    assert ("128 clients at most" in started.text) == (served == 128)

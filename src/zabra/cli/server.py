@@ -17,10 +17,12 @@ from zabra.config.load import load_config, parse_config
 from zabra.config.server import ConfigErrors, ServerConfig
 from zabra.plugins.attach import AttachedPublishers, open_door
 from zabra.plugins.registry import PublisherError
-from zabra.runtime import loop
-from zabra.runtime.assembly import RunningServer, start
+from zabra.runtime import descriptors, loop
+from zabra.runtime.assembly import Plan, RunningServer, start
 from zabra.runtime.joining import JoinError, join
 from zabra.storage.errors import DataFolderError, StorageError
+
+log = logging.getLogger("zabra")
 
 # Upstream's ExitCode.
 EXIT_OK: Final = 0
@@ -117,6 +119,7 @@ async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
     started = time.monotonic()
     try:
         plan = plan_of(config)
+        limit_clients(plan)
         publishers = AttachedPublishers(config.publishers, open_door(config))
         if config.join:
             await join(plan, config.join, tell)
@@ -152,6 +155,19 @@ async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
     await publishers.stop()
     await running.stop()
     return code
+
+
+# With fewer descriptors than this somebody should know.
+FEW_DESCRIPTORS: Final = 4096
+
+
+def limit_clients(plan: Plan) -> None:
+    """Clients get as many descriptors as there are, but not those that the server's own files need."""
+    limit = descriptors.raise_limit()
+    allowed = descriptors.clients_allowed(limit, plan.settings.max_connections)
+    if allowed != plan.settings.max_connections and limit < FEW_DESCRIPTORS:
+        log.warning("%d descriptors may be open (ulimit -n): %d clients at most", limit, allowed)
+    plan.settings.max_connections = allowed
 
 
 def serving_line(config: ServerConfig, running: RunningServer, seconds: float) -> str:

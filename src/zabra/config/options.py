@@ -179,8 +179,8 @@ BASIC = (
         "maxClientCnxns", "max_client_connections_per_ip", COUNT, "60",
         "Connections one address may have open; 0: no limit.", unit="connections",
     ),
-    Option("maxCnxns", "max_connections", COUNT, "0", "Client connections in all; 0: no limit.",
-           unit="connections"),
+    Option("maxCnxns", "max_connections", COUNT, "0", "Client connections in all; 0: as many as there are "
+           "file descriptors (`ulimit -n`, which is raised as far as it may be).", unit="connections"),
     Option(
         "4lw.commands.whitelist", "four_letter_words", WORDS, "srvr",
         "Four-letter words that are answered, separated by commas; `*`: all. "

@@ -115,7 +115,8 @@ class Serving:
         limit = settings.max_connections_per_ip
         if (limit > 0 and count >= limit) or 0 < settings.max_connections <= len(self.connections):
             self.host.metrics.connection_rejected.add(1)
-            self.host.warn(f"too many connections from {peer_host}: limit is {limit} per address")
+            per_address = f"limit is {limit} per address" if 0 < limit <= count else "the server is full"
+            self.host.warn(f"too many connections, refusing {peer_host}: {per_address}")
             self.host.out.closes.append(conn_id)
             return
         self.per_ip[peer_host] = count + 1

@@ -5,7 +5,6 @@ Started by ``server_end``; ends when the server does.
 
 import asyncio
 import logging
-import resource
 import signal
 import socket
 import sys
@@ -20,7 +19,7 @@ from zabra.plugins.door.settings import DoorSettings
 from zabra.plugins.door.snapshots import Snapshots
 from zabra.plugins.feed import Feed
 from zabra.plugins.log_history import LogHistory
-from zabra.runtime import loop
+from zabra.runtime import descriptors, loop
 from zabra.runtime.os_disk import OsDisk
 
 # Descriptors for other things than subscribers.
@@ -29,16 +28,14 @@ SPARE_FDS: Final = 128
 
 def raise_limit(wanted: int) -> int:
     """As many descriptors as may be had; returns how many subscribers that allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard == resource.RLIM_INFINITY:
+    limit = descriptors.raise_limit()
+    if limit == descriptors.UNLIMITED:
         return wanted
-    if wanted > hard - SPARE_FDS:
+    if wanted > limit - SPARE_FDS:
         logging.getLogger("zabra.feed").warning(
-            "%d descriptors may be open: %d subscribers at most", hard, hard - SPARE_FDS
+            "%d descriptors may be open: %d subscribers at most", limit, limit - SPARE_FDS
         )
-    return min(wanted, hard - SPARE_FDS)
+    return min(wanted, limit - SPARE_FDS)
 
 
 class Process:
