@@ -105,7 +105,11 @@ class Peer:
     def listen_addresses(self, addresses: list[tuple[str, int]]) -> list[tuple[str, int]]:
         """``addresses``, on all interfaces where quorumListenOnAllIPs says so."""
         if self.host.settings.listen_on_all_ips:
-            return [(WILDCARD_HOST, port) for _, port in addresses]
+            # Two addresses may have one port, which can be opened once.
+            ports: dict[int, None] = {}
+            for _, port in addresses:
+                ports[port] = None
+            return [(WILDCARD_HOST, port) for port in ports]
         return addresses
 
     def show_view(self) -> None:
