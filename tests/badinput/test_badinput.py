@@ -20,6 +20,7 @@ from tests.badinput.__main__ import (
 from tests.badinput.cases import table
 from tests.badinput.deviations import DEVIATIONS
 from tests.badinput.observe import prepare
+from tests.conftest import Report
 from tests.differential.servers import NamedServer, start_ensemble
 
 RECORDED = json.loads(EXPECTED.read_text())["cases"]
@@ -49,9 +50,17 @@ def test_every_deviation_is_one() -> None:
 
 
 @pytest.mark.slow
-def test_bad_inputs_are_answered_as_apache_does(server: NamedServer) -> None:
+def test_bad_inputs_are_answered_as_apache_does(server: NamedServer, reliability: Report) -> None:
     outcomes = play_cases(server.pair, on_apache=False)
     differences, deviations = compare(outcomes, RECORDED, on_apache=False)
+    reliability(
+        "R12",
+        "bad-inputs",
+        client_port=len(outcomes),
+        as_apache=len(outcomes) - deviations - len(differences),
+        deviations=deviations,
+        violations=len(differences),
+    )
     assert differences == []
     assert deviations == len(DEVIATIONS)
 
