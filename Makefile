@@ -4,6 +4,9 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.setup-done
 ARGS   ?=
+# Tests run in as many processes as there are cores; JOBS=0 runs them in one, as a debugger needs it.
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+PYTEST := $(PY) -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test campaign test-fast test-compiled lint types conformance mutants rewrite bench docs build \
@@ -22,16 +25,16 @@ run: $(STAMP) ## start an ensemble on this machine: make run [ARGS="server conf/
 	@$(PY) tools/run.py $(if $(ARGS),$(ARGS),up --data-dir .zabra/ensemble)
 
 test: $(STAMP) ## the whole suite, interpreted: make test [ARGS="tests/config -x"]
-	ZABRA_PURE=1 $(PY) -m pytest -m "not campaign" $(ARGS)
+	ZABRA_PURE=1 $(PYTEST) -m "not campaign" $(ARGS)
 
 campaign: $(STAMP) ## the reliability campaigns at the size of every CI run: seeds, mutants, chaos
-	ZABRA_PURE=1 $(PY) -m pytest -m campaign $(ARGS)
+	ZABRA_PURE=1 $(PYTEST) -m campaign $(ARGS)
 
 test-fast: $(STAMP) ## the suite without what is marked slow or java
-	ZABRA_PURE=1 $(PY) -m pytest -m "not slow and not java and not campaign" $(ARGS)
+	ZABRA_PURE=1 $(PYTEST) -m "not slow and not java and not campaign" $(ARGS)
 
 test-compiled: $(STAMP) ## the suite on the compiled modules
-	PYTHONPATH="$$($(PY) tools/build_compiled.py)" ZABRA_COMPILED=require $(PY) -m pytest -m "not interpreted and not campaign" $(ARGS)
+	PYTHONPATH="$$($(PY) tools/build_compiled.py)" ZABRA_COMPILED=require $(PYTEST) -m "not interpreted and not campaign" $(ARGS)
 
 lint: $(STAMP) ## ruff
 	$(PY) -m ruff check src tests tools $(ARGS)

@@ -12,6 +12,7 @@ with the row and its counters.  The lines are shown at the end of the run and ke
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -65,6 +66,19 @@ def _row(line: str) -> tuple[int, str]:
     """Sorts R7 before R10."""
     number = line.split(" ", 1)[0][1:]
     return (int(number) if number.isdigit() else 0, line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist hands its lines to the process that reports."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["reliability"] = _lines
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes over a worker's lines."""
+    _lines.update(getattr(node, "workeroutput", {}).get("reliability", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

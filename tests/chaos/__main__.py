@@ -9,6 +9,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 from tests.chaos.campaign import Campaign, Plan, total
@@ -16,7 +17,10 @@ from tests.chaos.lab import unavailable
 
 
 def main() -> int:
-    """Runs seeds one after another; prints a line each, and their sum as the row of the scoreboard."""
+    """Runs seeds one after another; prints a line each, and their sum as the row of the scoreboard.
+
+    A run that fails keeps its folder, and the others still take place; then the exit code is 1.
+    """
     parser = argparse.ArgumentParser(
         prog="tests.chaos", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -32,6 +36,7 @@ def main() -> int:
         print(unavailable())
         return 2
     runs: list[dict[str, int]] = []
+    failed: list[int] = []
     for seed in range(args.seed, args.seed + args.runs):
         folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-", dir=args.work))
         print(f"--- seed {seed} in {folder}", flush=True)
@@ -39,12 +44,20 @@ def main() -> int:
         plan.clients = args.clients
         plan.longest_stop_s = args.longest_stop
         say = (lambda line: None) if args.quiet else _say
-        counters = Campaign(plan, say).run()
+        try:
+            counters = Campaign(plan, say).run()
+        except (AssertionError, TimeoutError):
+            traceback.print_exc()
+            failed.append(seed)
+            continue
         print(_line(counters), flush=True)
         shutil.rmtree(folder)
         runs.append(counters)
-    print(_line(total(runs)))
-    return 0
+    if runs:
+        print(_line(total(runs)))
+    if failed:
+        print(f"failed: seeds {failed}")
+    return 1 if failed else 0
 
 
 def _say(line: str) -> None:

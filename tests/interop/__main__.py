@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from tests.interop import apache
@@ -18,7 +19,10 @@ from tests.interop.mixes import ALL, MixRun
 
 
 def main() -> int:
-    """Runs mixes one after another; prints a line each, and their sum as the row of the scoreboard."""
+    """Runs mixes one after another; prints a line each, and their sum as the row of the scoreboard.
+
+    A mix that fails keeps its folder, and the others still take place; then the exit code is 1.
+    """
     parser = argparse.ArgumentParser(
         prog="tests.interop", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -35,6 +39,7 @@ def main() -> int:
     for line in ("3.8", "3.9"):
         apache.release(line)
     totals: dict[str, int] = {}
+    failed: list[str] = []
     for mix in ALL:
         if args.mix and repr(mix) not in args.mix:
             continue
@@ -42,13 +47,20 @@ def main() -> int:
         began = time.monotonic()
         print(f"--- {mix!r} in {folder}", flush=True)
         say = (lambda line: None) if args.quiet else _say
-        counters = MixRun(mix, folder, args.changes, args.seed, say).run()
+        try:
+            counters = MixRun(mix, folder, args.changes, args.seed, say).run()
+        except (AssertionError, TimeoutError):
+            traceback.print_exc()
+            failed.append(repr(mix))
+            continue
         print(f"{_line(counters)} seconds={time.monotonic() - began:.0f}", flush=True)
         shutil.rmtree(folder)
         for key, value in counters.items():
             totals[key] = totals.get(key, 0) + value
     print(_line(totals))
-    return 0
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
 
 
 def _say(line: str) -> None:
