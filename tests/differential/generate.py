@@ -28,9 +28,10 @@ SUPER: Final = b"super:test"
 SUPER_DIGEST: Final = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
 
 WORLD: Final = ((31, "world", "anyone"),)
-# Neither an empty path, which upstream reads as "/", nor surrogates, which the two decode into different
-# numbers of replacement characters; nor, anywhere, null in place of a path or a list: docs/divergence.md.
+# The empty path is "/" to a read.  No surrogates, which the two decode into different numbers of replacement
+# characters; nor, anywhere, null in place of a path or a list: docs/divergence.md.
 BAD_PATHS: Final = (
+    "",
     "x",
     "//",
     "a/b",

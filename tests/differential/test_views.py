@@ -62,6 +62,8 @@ def test_zxids_may_differ_by_one_constant() -> None:
         (reply(120, stat(110, owner=0)), reply(120, stat(110, owner=8)), "ephemeralOwner"),
         (reply(-1), reply(120), "reply zxid"),
     ],
+    # The bytes hold the time of day, and every process that runs tests has to name them alike.
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_each_kind_of_difference_is_found(left: bytes, right: bytes, told: str) -> None:
     same = paired()

@@ -90,7 +90,7 @@ class MixRun:
             ended = exercises.sessions_end(ensemble, "/ends")
             exercised = crowds.level(ensemble)
             crowds.compare_trees(ensemble)
-            crowd, nodes, until = self._crowd_and_leaders(ensemble)
+            crowd, nodes, until, apaches_own = self._crowd_and_leaders(ensemble)
             history = crowd.finish()
             synced = [syncs(member) for member in ensemble.members.values()]
         finally:
@@ -116,11 +116,12 @@ class MixRun:
             "truncs": sum(one["TRUNC"] for one in synced),
             "snaps": sum(one["SNAP"] for one in synced),
             "digest-mismatches": 0,
+            "in-snaps-of-apache-to-apache": apaches_own,
             "expired": sum(entry.kind == histories.EXPIRED for entry in history.entries),
             "violations": 0,
         }
 
-    def _crowd_and_leaders(self, ensemble: Mixed) -> tuple[Crowd, int, int]:
+    def _crowd_and_leaders(self, ensemble: Mixed) -> tuple[Crowd, int, int, int]:
         programs = crowds.busy_programs(CLIENTS, self.seed, apache_lines=self.mix.apache_lines())
         crowd = crowds.crowd_on(ensemble, programs, self.seed, timeout_ms=SESSION_TIMEOUT_MS)
         crowd.start()
@@ -131,8 +132,7 @@ class MixRun:
         crowds.settle(crowd)
         until = crowds.level(ensemble)
         nodes = crowds.compare_trees(ensemble)
-        crowds.check_digests(ensemble)
-        return crowd, nodes, until
+        return crowd, nodes, until, crowds.check_digests(ensemble)
 
     def _more_answers(self, crowd: Crowd, count: int) -> None:
         """The load goes on."""

@@ -20,6 +20,9 @@ from zabra.client import calls
 from zabra.proto import codes
 
 LEARNER, OBSERVER = 3, 4
+# No session may expire meanwhile, however slow the machine: that would be a txn in the new epoch.
+CFG = {"tickTime": 2000, "maxSessionTimeout": 600_000}
+SESSION_TIMEOUT_MS = 600_000
 
 
 @pytest.mark.java
@@ -31,7 +34,7 @@ LEARNER, OBSERVER = 3, 4
 def test_every_way_to_synchronise(leaders: str, learners: str, tmp_path: Path) -> None:
     for kind in {leaders, learners} - {ZABRA}:
         apache.require_java(kind.removeprefix("apache-"))
-    ensemble = Mixed([leaders, leaders, learners, learners], tmp_path, observers=1, cfg={"tickTime": 2000})
+    ensemble = Mixed([leaders, leaders, learners, learners], tmp_path, observers=1, cfg=CFG)
     try:
         ensemble.start_led_by(LEARNER)
         _a_txn_that_nobody_else_has(ensemble)
@@ -58,7 +61,7 @@ def _restart(member: ServerProcess) -> dict[str, int]:
 def _a_txn_that_nobody_else_has(ensemble: Mixed) -> None:
     """The leader loses its followers, logs one more txn, and is killed before it gives up."""
     leader = ensemble.members[LEARNER]
-    writer = Session(timeout_ms=40_000).connect(leader.address)
+    writer = Session(timeout_ms=SESSION_TIMEOUT_MS).connect(leader.address)
     writer.do(calls.create("/kept", b""))
     for number in range(20):
         writer.do(calls.create(f"/kept/{number}", b""))

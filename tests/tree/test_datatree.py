@@ -502,3 +502,20 @@ def test_entries_are_valid() -> None:
                 continue
             assert result.err == codes.OK
     assert {entry[0].type for entry in made} >= {-11, -10, -1, 1, 2, 5, 7, 14, 15, 19, 20, 21}
+
+
+def test_the_empty_path_is_the_root_to_whoever_reads() -> None:
+    tree = DataTree()
+    apply(tree, 1, codes.OP_CREATE, CreateTxn("/a", b"", OPEN, False, 1))
+    assert tree.find_for_read("") is tree.find("/")
+    assert tree.find("") is None
+    assert tree.find_for_read("/none") is None
+    assert tree.children("") == tree.children("/")
+    # Upstream counts what begins with "/", and so the root's other name.
+    assert tree.count_descendants("") == tree.count_descendants("/") + 1
+    # The root was not deleted, nor was it created; a child of it was, at zxid 1.
+    tree.set_watches(0, [""], [], [], [], [], 7)
+    assert tree.watches.take_fired() == []
+    tree.set_watches(0, [], [""], [""], [], [], 7)
+    fired = [(event.path, event.event_type) for event in tree.watches.take_fired()]
+    assert fired == [("", codes.EVENT_NODE_CREATED), ("", codes.EVENT_NODE_CHILDREN_CHANGED)]

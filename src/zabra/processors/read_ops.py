@@ -24,7 +24,7 @@ MULTI_END: Final = -1
 
 def require_node(context: ReadContext, path: str) -> DataNode:
     """The node, or NONODE."""
-    node = context.tree.find(path)
+    node = context.tree.find_for_read(path)
     if node is None:
         raise KeeperError(codes.ERR_NO_NODE, path)
     return node
@@ -45,7 +45,7 @@ class Exists(Operation):
         watch = r.read_bool()
         if "\x00" in path:
             raise KeeperError(codes.ERR_BAD_ARGUMENTS, path)
-        node = context.tree.find(path)
+        node = context.tree.find_for_read(path)
         if node is not None:
             context.require(context.tree.acl_of(node), codes.PERM_READ, path)
         if watch:

@@ -201,25 +201,34 @@ class DataTree:
         """The node at ``path`` ("/" for the root), or None."""
         return self.nodes.get(path)
 
+    def find_for_read(self, path: str) -> DataNode | None:
+        """As ``find``; but "" is the root, too: upstream keeps it under both names."""
+        node = self.nodes.get(path)
+        if node is None and path == "":
+            return self.nodes[ROOT]
+        return node
+
     def acl_of(self, node: DataNode) -> list[ACL]:
         """The ACL of a node; shared, never to be changed."""
         return self.acls.get(node.acl_id)
 
     def children(self, path: str) -> list[str]:
         """Names of the children, in the order of their creation; empty if there is no such node."""
-        node = self.nodes.get(path)
+        node = self.find_for_read(path)
         if node is None:
             return []
         paths = node.child_paths
         if paths is None:
             return []
-        start = 1 if path == ROOT else len(path) + 1
+        start = 1 if len(path) <= 1 else len(path) + 1
         return [child[start:] for child in paths]
 
     def count_descendants(self, path: str) -> i64:
         """How many nodes there are below ``path``, itself not counted (getAllChildrenNumber)."""
         if path == ROOT:
             return len(self.nodes) - 1
+        if path == "":
+            return len(self.nodes)  # upstream counts the root below its other name
         count: i64 = 0
         stack = [path]
         while stack:
@@ -620,7 +629,7 @@ class DataTree:
         """setWatches: registers a reconnected client's watches; what it missed meanwhile fires."""
         watches = self.watches
         for path in data:
-            node = self.nodes.get(path)
+            node = self.find_for_read(path)
             if node is None:
                 watches.catch_up(codes.EVENT_NODE_DELETED, path, watcher)
             elif node.mzxid > relative_zxid:
@@ -628,12 +637,12 @@ class DataTree:
             else:
                 watches.add_data(path, watcher)
         for path in exist:
-            if path in self.nodes:
+            if self.find_for_read(path) is not None:
                 watches.catch_up(codes.EVENT_NODE_CREATED, path, watcher)
             else:
                 watches.add_data(path, watcher)
         for path in child:
-            node = self.nodes.get(path)
+            node = self.find_for_read(path)
             if node is None:
                 watches.catch_up(codes.EVENT_NODE_DELETED, path, watcher)
             elif node.pzxid > relative_zxid:

@@ -311,7 +311,7 @@ async def ask_raw(url, raw):
 
 def test_a_reader_that_takes_nothing_is_cut_and_others_are_not():
     async def main():
-        async with served(feed_slowReaderMs="300", feed_bufferBytes="20000") as (_, client, http, url):
+        async with served(feed_slowReaderMs="1000", feed_bufferBytes="20000") as (_, client, http, url):
             await client.create("/a")
             host, port = address_of(url)
             # (Small windows, so that little disappears in the kernel.)
@@ -321,17 +321,25 @@ def test_a_reader_that_takes_nothing_is_cut_and_others_are_not():
             slow.sendall(b"GET /feed?path=/a HTTP/1.1\r\nHost: a\r\n\r\n")
             async with http.ws_connect(url + "/feed?path=/a") as good:
                 await good.receive_json(timeout=WITHIN_S)
+                datas = []
+
+                async def take_all():
+                    # All the while: one that stops reading would be cut as well.
+                    while True:
+                        datas.append((await good.receive_json())["changes"][0]["data"])
+
                 cut = sent = 0
                 async with asyncio.timeout(WITHIN_S):
+                    taking = asyncio.create_task(take_all())
                     while not cut:
                         for _ in range(20):
                             await client.set_data("/a", b"%06d" % sent + b"x" * 20_000)
                             sent += 1
                         async with http.get(url + "/healthz") as answer:
                             cut = (await answer.json())["cut"]
-                datas = [
-                    (await good.receive_json(timeout=WITHIN_S))["changes"][0]["data"] for _ in range(sent)
-                ]
+                    while len(datas) < sent and not taking.done():
+                        await asyncio.sleep(0.01)
+                taking.cancel()
                 assert [int(data[:6]) for data in datas] == list(range(sent))
             slow.close()
 
