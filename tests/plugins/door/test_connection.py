@@ -338,7 +338,7 @@ def test_a_reader_that_takes_nothing_is_cut_and_others_are_not():
                         async with http.get(url + "/healthz") as answer:
                             cut = (await answer.json())["cut"]
                     while len(datas) < sent and not taking.done():
-                        await asyncio.sleep(0.01)
+                        await asyncio.wait([taking], timeout=0.01)
                 taking.cancel()
                 assert [int(data[:6]) for data in datas] == list(range(sent))
             slow.close()
