@@ -361,10 +361,18 @@ def test_trusting_gaps_saves_what_is_left() -> None:
     assert found.txns_replayed == 9 + 2
 
 
-def test_a_log_lost_at_the_end_of_an_epoch_shows_in_the_digests() -> None:
+def test_a_log_lost_at_the_end_of_an_epoch_shows_in_the_next_file() -> None:
     """Zxids alone cannot tell: any number of txns may be the last of an epoch."""
     disk, _ = small_folder()
     disk.delete(path("log.10000000d"))
+    with pytest.raises(LogGapError, match="goes on from another txn"):
+        recovered(disk)
+
+
+def test_where_the_next_file_is_apaches_it_shows_in_the_digests() -> None:
+    disk, _ = small_folder()
+    disk.delete(path("log.10000000d"))
+    disk.overwrite(path("log.200000001"), 0, fmt.encode_file_header())
     assert recovered(disk).tree.digest_mismatches > 0
 
 

@@ -116,6 +116,37 @@ def test_a_file_that_was_removed_leaves_a_gap() -> None:
     assert [entry.zxid for entry in reader.next_slice()] == [7, 8, 9]
 
 
+def three_epochs(disk: SimDisk) -> None:
+    """A file for each of three epochs, the last of a later process."""
+    log = new_log(disk)
+    fill(log, 1, 3)
+    log.roll()
+    fill(log, 0x200000001, 0x200000004)
+    log = new_log(disk)
+    fill(log, 0x500000001, 0x500000002)
+
+
+def test_a_file_that_is_missing_between_two_epochs_leaves_a_gap_too() -> None:
+    disk = SimDisk()
+    three_epochs(disk)
+    assert len(zxids(new_log(disk))) == 9
+    disk.lose_entry(f"{FOLDER}/log.200000001")
+    with pytest.raises(LogGapError, match="between 0x3 and 0x500000001"):
+        zxids(new_log(disk))
+    # A snapshot was taken before the gap; and one behind it.
+    with pytest.raises(LogGapError):
+        zxids(new_log(disk), 4)
+    assert zxids(new_log(disk), 0x200000005) == [0x500000001, 0x500000002]
+
+
+def test_files_of_apaches_do_not_say_what_came_before() -> None:
+    disk = SimDisk()
+    three_epochs(disk)
+    disk.lose_entry(f"{FOLDER}/log.200000001")
+    disk.overwrite(f"{FOLDER}/log.500000001", 0, fmt.encode_file_header())
+    assert zxids(new_log(disk)) == [1, 2, 3, 0x500000001, 0x500000002]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "answer"),
     [

@@ -78,6 +78,8 @@ class LogFileReader:
         self.tail: fmt.Tail | None = None
         self._until = until
         self._want = slice_bytes
+        # The zxid before the file's first one, where the file says so.
+        self.previous_zxid = 0
 
     def next_slice(self) -> list[LogEntry]:
         """The entries of the next slice; empty only at the end of the file."""
@@ -113,6 +115,7 @@ class LogFileReader:
         problem = fmt.file_header_problem(head)
         if not problem:
             self.end = fmt.HEADER_BYTES
+            self.previous_zxid = fmt.previous_zxid(head)
             return True
         short = len(head) < fmt.HEADER_BYTES
         self.tail = fmt.Tail(fmt.TORN if short else fmt.ROTTEN, problem)
@@ -205,6 +208,10 @@ class LogReader:
                 if self._torn is not None:
                     raise self._torn
                 raise LogGapError(self.last_zxid, zxid, f"{reader.path}, byte {entry.offset}")
+            if entry.offset == fmt.HEADER_BYTES and not self._anything_goes:
+                if zxid != self.last_zxid + 1 and reader.previous_zxid > self.last_zxid:
+                    # Two epochs may follow one another like this; here a file between them is missing.
+                    raise LogGapError(self.last_zxid, zxid, f"{reader.path} goes on from another txn")
             if self._torn is not None and zxid != self.last_zxid + 1 and not self._trust_gaps:
                 raise self._torn
             self._torn = None

@@ -67,7 +67,9 @@ class FileTxnLog:
         self._closed_bytes = 0
         self._batch: list[bytes] = []
         self._batch_bytes = 0
+        # The first zxid of the batch, and the one before it.
         self._batch_zxid = -1
+        self._batch_previous = -1
         self._broken = ""
         self._opened = False
         self.last_zxid = -1
@@ -168,6 +170,7 @@ class FileTxnLog:
             raise LogGapError(self.last_zxid, zxid, f"append to {self._file_path or self.folder}")
         if not self._batch:
             self._batch_zxid = zxid
+            self._batch_previous = self.last_zxid
         self._batch.append(raw)
         self._batch_bytes += len(raw)
         self.last_zxid = zxid
@@ -186,6 +189,7 @@ class FileTxnLog:
             raise LogGapError(before, fmt.txn_zxid(txns[gap]), where)
         if not self._batch:
             self._batch_zxid = fmt.txn_zxid(txns[0])
+            self._batch_previous = self.last_zxid
         self._batch += txns
         self._batch_bytes += sum(map(len, txns))
         self.last_zxid = fmt.txn_zxid(txns[-1])
@@ -245,7 +249,7 @@ class FileTxnLog:
         new = join(self.folder, NEW_LOG)
         file = self.disk.create(new)
         self._file = file
-        header = fmt.encode_file_header()
+        header = fmt.encode_file_header(max(self._batch_previous, 0))
         file.write(header)
         self._position = len(header)
         self._file_size = self._filled = self._position

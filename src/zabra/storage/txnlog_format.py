@@ -58,12 +58,16 @@ TORN: Final = 1
 ROTTEN: Final = 2
 
 
-def encode_file_header(dbid: i64 = 0) -> bytes:
-    """The 16 bytes every log file begins with."""
+def encode_file_header(previous: i64 = 0) -> bytes:
+    """The 16 bytes every log file begins with.
+
+    ``previous`` is the zxid of the txn before the file's first one, 0 where it is not known.  It stands where
+    upstream has a dbid, which it always writes as 0 and never looks at (docs/adr/0122).
+    """
     w = Writer()
     w.write_int(MAGIC)
     w.write_int(VERSION)
-    w.write_long(dbid)
+    w.write_long(previous)
     return w.getvalue()
 
 
@@ -78,6 +82,13 @@ def file_header_problem(head: bytes) -> str:
     if version != VERSION:
         return f"unknown log format version {version}"
     return ""
+
+
+def previous_zxid(head: bytes) -> i64:
+    """The txn before the first one of a file with this header, 0 where that is not known."""
+    zxid: int = read_i64_be(head, 8)
+    # Where an epoch begins there is no txn.
+    return zxid if zxid > 0 and zxid & _COUNTER_MASK else 0
 
 
 def _length(buf: bytes, pos: i64) -> i64:
