@@ -49,6 +49,14 @@ def test_a_session_expires_after_its_timeout_and_within_a_tick_of_it(steps):
     assert len(tracker) == len(deadlines)
 
 
+def test_a_session_that_closes_does_not_expire_on_top_of_it():
+    tracker = SessionTracker(100, 0)
+    tracker.add(7, 300, 0)
+    tracker.set_closing(7)
+    assert tracker.expired(10_000) == []
+    assert 7 in tracker
+
+
 def test_an_expired_session_is_told_once_and_nothing_more_is_done_for_it():
     tracker = SessionTracker(TICK, 0)
     tracker.add(7, 100, 0)

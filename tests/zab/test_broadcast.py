@@ -161,6 +161,20 @@ def test_learners_that_join() -> None:
     assert b.start_forwarding(EPOCH + 1, participant=False) == []
 
 
+def test_one_that_comes_again_has_not_acked_what_it_is_told_to_cut() -> None:
+    b = broadcast()
+    for counter in (1, 2, 3):
+        b.propose(EPOCH + counter, b"")
+    assert zxids(b.ack(2, EPOCH + 1)) == zxids(b.ack(2, EPOCH + 2)) == []
+    b.forget_acks(2, EPOCH + 1)
+    assert zxids(b.log_synced(EPOCH + 2)) == [1]
+    assert zxids(b.ack(2, EPOCH + 2)) == [2]
+    b.forget_acks(2, EPOCH + 3)
+    b.forget_acks(9, EPOCH + 2)
+    assert zxids(b.log_synced(EPOCH + 3)) == []
+    assert zxids(b.ack(3, EPOCH + 3)) == [3]
+
+
 def test_syncs_wait_for_what_was_proposed_before_them() -> None:
     b = broadcast()
     assert b.sync(7)

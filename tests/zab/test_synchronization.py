@@ -349,6 +349,22 @@ def test_truncation_done_before_new_leader() -> None:
     assert feed(sync, new_leader(config=b"")) == ["SAVE_CURRENT_EPOCH 5"]
 
 
+def test_one_that_cannot_cut_its_log_asks_for_a_snap_and_takes_nothing_else() -> None:
+    sync = LearnerSync(z("4:9"), z("5:0"), False, True)
+    told = sync.told_zxid()
+    assert learner("4:9").told_zxid() == z("4:9")
+    # Whatever a leader of this epoch has in memory, or reads from its log, it answers with its tree.
+    for committed in ([], zs("4:6 4:7"), zs("4:6 4:7 5:1 5:2")):
+        last = committed[-1] if committed else z("5:0")
+        for log_sync_enabled in (False, True):
+            assert choose_sync(told, last, committed, False, log_sync_enabled).mode == SYNC_SNAP
+    assert feed(sync, packet(codes.PACKET_SNAP, "4:7")) == ["LOAD_SNAPSHOT 4:7"]
+    for kind in (codes.PACKET_DIFF, codes.PACKET_TRUNC):
+        sync = LearnerSync(z("4:9"), z("5:0"), False, True)
+        (refused,) = feed(sync, packet(kind, "4:7"))
+        assert refused.startswith("REFUSE: a SNAP was asked for, not ")
+
+
 def test_a_failed_truncation_ends_the_sync() -> None:
     # Upstream ZOOKEEPER-3701.
     sync = learner("4:9")

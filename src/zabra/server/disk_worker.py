@@ -163,8 +163,7 @@ class DiskWorker:
             self._store.roll()
         elif kind == DISK_TRUNCATE:
             assert self._writes_log, "log work on the snapshot queue"
-            if not self._store.truncate(command.zxid):
-                raise ValueError(f"no snapshot to start from once the log is cut at 0x{command.zxid:x}")
+            command.refused = not self._store.truncate(command.zxid)
         elif kind == DISK_ACCEPTED_EPOCH:
             self._epochs.save_accepted(command.value)
         elif kind == DISK_CURRENT_EPOCH:

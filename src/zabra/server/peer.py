@@ -52,6 +52,8 @@ class Peer:
         # What the leader sent with NEWLEADER: in force once it says UPTODATE.
         self.leaders_config: EnsembleConfig | None = None
         self.accepted_epoch: i64 = accepted_epoch
+        # The epoch whose leader cannot be followed but by a SNAP, -1 if there is none.
+        self.snap_wanted_in: i64 = -1
         self.current_epoch: i64 = current_epoch
         self.outcome: Outcome | None = None
         # Those the leadership needs are leaving it again, or a newer configuration was heard of.

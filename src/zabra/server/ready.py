@@ -21,7 +21,7 @@ PORT_OBSERVER_MASTER: Final = 4
 # Kinds of DiskCommand, carried out in the order they were given.
 DISK_APPEND: Final = 1  # entries: write to the log, then sync
 DISK_ROLL: Final = 2  # the next append starts a new log file
-DISK_TRUNCATE: Final = 3  # cut the log after zxid
+DISK_TRUNCATE: Final = 3  # cut the log after zxid; ``refused`` if nothing would be left to start from
 DISK_ACCEPTED_EPOCH: Final = 4  # value: replace acceptedEpoch
 DISK_CURRENT_EPOCH: Final = 5  # value: replace currentEpoch
 DISK_SNAPSHOT_BEGIN: Final = 6  # start snapshot.<zxid>; flag: sync it before it counts as done
@@ -43,7 +43,7 @@ LOG_ERROR: Final = 40
 class DiskCommand:
     """One piece of disk work; ``token`` grows by one per command of the same queue."""
 
-    __slots__ = ("data", "entries", "flag", "kind", "name", "token", "value", "zxid")
+    __slots__ = ("data", "entries", "flag", "kind", "name", "refused", "token", "value", "zxid")
 
     def __init__(self, kind: i64, token: i64) -> None:
         self.kind: i64 = kind
@@ -54,6 +54,8 @@ class DiskCommand:
         self.data: bytes = b""
         self.name: str = ""
         self.flag: bool = False
+        # Set by whoever carries it out: it could not be done, and nothing was changed.
+        self.refused: bool = False
 
 
 class Dial:

@@ -152,8 +152,10 @@ class SessionTracker:
             if bucket is not None:
                 for session_id in bucket:
                     session = self._sessions[session_id]
-                    session.closing = True
-                    out.append(session_id)
+                    # One that closes itself has its closeSession proposed already; upstream adds another.
+                    if not session.closing:
+                        session.closing = True
+                        out.append(session_id)
             if not self._buckets:
                 self._swept_ms = self._round_up(now_ms)
                 break

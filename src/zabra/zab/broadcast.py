@@ -184,6 +184,17 @@ class Broadcast:
             return NOTHING
         return [proposal for proposal in self.outstanding.values() if proposal.zxid > last_seen]
 
+    def forget_acks(self, sid: i64, last_seen: i64) -> None:
+        """``sid`` has come again and is synchronised up to ``last_seen``: what it had beyond that is cut.
+
+        What it acked before it left would count for a txn that it no longer has; it acks it again.  Upstream
+        counts both, and can commit what only the leader has.
+        """
+        if self.last_proposed > last_seen:
+            for proposal in self.outstanding.values():
+                if proposal.zxid > last_seen:
+                    proposal.acks.discard(sid)
+
     def sync(self, learner: int) -> bool:
         """A sync request: True, answer at once; False: ``take_syncs`` has it after the right commit."""
         if not self.outstanding:

@@ -196,6 +196,14 @@ class AckSet:
                 self._second_reached = second.contains_mask(self._second_mask)
         return counted
 
+    def discard(self, sid: i64) -> None:
+        """Takes the ack of ``sid`` back."""
+        self._mask &= ~self._first.bit(sid)
+        second = self._second
+        if second is not None:
+            self._second_mask &= ~second.bit(sid)
+        self.recount()
+
     def has_all_quorums(self) -> bool:
         """Whether the acks are a quorum of every configuration."""
         return self._reached and self._second_reached

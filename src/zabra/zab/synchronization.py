@@ -333,8 +333,9 @@ _FINISHED: Final = 5
 class LearnerSync:
     """The learner's side: packets and reports in, commands out.
 
-    ``last_zxid`` is what the learner told in ACKEPOCH; ``new_leader_zxid`` the start of the epoch it
-    accepted; an ``observer`` drops what was proposed to it and not committed.
+    ``last_zxid`` is where the learner's history ends; ``new_leader_zxid`` the start of the epoch it
+    accepted; an ``observer`` drops what was proposed to it and not committed.  One that ``wants_snap`` had
+    accepted this epoch before, and cannot cut its log where this leader wants it cut.
 
     Durable commands may be carried out one after another without waiting: ``durable`` reports that all of
     them are done.  While ``must_reload`` is set the tree is not what the disk holds: a learner that leaves
@@ -356,11 +357,15 @@ class LearnerSync:
         "must_reload",
         "new_leader_zxid",
         "pending",
+        "wants_snap",
     )
 
-    def __init__(self, last_zxid: i64, new_leader_zxid: i64, observer: bool) -> None:
+    def __init__(
+        self, last_zxid: i64, new_leader_zxid: i64, observer: bool, wants_snap: bool = False
+    ) -> None:
         self.last_zxid: i64 = last_zxid
         self.new_leader_zxid: i64 = new_leader_zxid
+        self.wants_snap: bool = wants_snap
         self.mode: i64 = SYNC_NONE
         self.must_reload: bool = False
         # Where the txns that follow begin; the last one proposed.
@@ -381,6 +386,17 @@ class LearnerSync:
     def is_finished(self) -> bool:
         """Whether UPTODATE has come, or the sync was refused."""
         return self._state == _FINISHED
+
+    def told_zxid(self) -> i64:
+        """What ACKEPOCH says of the history.
+
+        There is no packet that asks for a SNAP.  The start of an epoch that is still to come is behind
+        everything the leader has, and no txn has that zxid which could be cut: every leader, upstream's too,
+        sends its tree then.
+        """
+        if self.wants_snap:
+            return (epoch_of(self.new_leader_zxid) + 1) << 32
+        return self.last_zxid
 
     # Packets.
 
@@ -425,6 +441,8 @@ class LearnerSync:
         return f"unexpected packet while synchronising: {describe_packet(p)}"
 
     def _first(self, p: QuorumPacket, out: list[SyncCommand]) -> str:
+        if self.wants_snap and p.type != codes.PACKET_SNAP:
+            return f"a SNAP was asked for, not {describe_packet(p)}"
         if p.type == codes.PACKET_DIFF:
             self.mode = SYNC_DIFF
             self._state = _NEWLEADER

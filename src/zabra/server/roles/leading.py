@@ -229,6 +229,10 @@ class Leading(Proposing, LearnerMaster, Membership):
             # Two servers with one id: its acks would count as this server's own.
             handler.close(f"sid {handler.sid} is the leader's own")
             return
+        for other in list(self.handlers.values()):
+            if other.introduced and other.sid == handler.sid and other is not handler:
+                # Acks that are still on their way there were given in a former life.
+                other.close("it has come again")
         self.host.info(
             f"learner {handler.sid} at {handler.peer_host}:{handler.peer_port}: "
             f"{'observer' if handler.is_observer else 'follower'}, accepted epoch {packet.zxid >> 32}"
@@ -307,6 +311,7 @@ class Leading(Proposing, LearnerMaster, Membership):
         """What is outstanding goes to it (never to an observer), and from now on whatever comes."""
         broadcast = self.broadcast
         if broadcast is not None:
+            broadcast.forget_acks(handler.sid, handler.last_zxid)
             for proposal in broadcast.start_forwarding(handler.last_zxid, not handler.is_observer):
                 handler.send(codes.PACKET_PROPOSAL, proposal.zxid, proposal.raw)
         handler.forwarding = True

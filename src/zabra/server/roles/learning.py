@@ -39,6 +39,7 @@ from zabra.server.ready import (
     DISK_SNAPSHOT_END,
     DISK_TRUNCATE,
     PORT_QUORUM,
+    DiskCommand,
 )
 from zabra.server.roles.relaying import OWN_CLIENT, Relay, RelayBase
 from zabra.server.roles.role import Role
@@ -48,9 +49,10 @@ from zabra.tree.datatree import DataTree
 from zabra.tree.snapshot_walk import SnapshotWalk, TreeLoader
 from zabra.zab import phases
 from zabra.zab import synchronization as sync
-from zabra.zab.discovery import answer_epoch
+from zabra.zab.discovery import NOT_AN_ACK, answer_epoch
 from zabra.zab.phases import SYNC_MODES, SYNC_SNAP
 from zabra.zab.synchronization import LearnerSync, SyncCommand
+from zabra.zab.zxid import epoch_of
 
 # Where the connection stands.
 CONNECTING: Final = 0
@@ -100,13 +102,17 @@ class EpochAccepted(Durable):
 
 
 class Truncated(Durable):
-    """The log is cut: the tree must be loaded anew."""
+    """The log is cut, and the tree must be loaded anew; or it could not be cut."""
 
-    def __init__(self, role: "Learning") -> None:
+    def __init__(self, role: "Learning", command: DiskCommand) -> None:
         self.role: Learning = role
+        self.command: DiskCommand = command
 
     def done(self) -> None:
-        self.role.reload_tree()
+        if self.command.refused:
+            self.role.cannot_truncate(self.command.zxid)
+        else:
+            self.role.reload_tree()
 
 
 class PendingSync:
@@ -358,7 +364,9 @@ class Learning(Role, RelayBase):
             return
         self.state = SYNCHRONIZATION
         self.sync_began_ms = self.host.now_ms
-        self.sync = LearnerSync(self.host.tree.last_processed_zxid, p.zxid, self.is_observer)
+        # An epoch that is acked must be acked with the history there is: it counts for the leader's quorum.
+        wants_snap = answer.ack_epoch == NOT_AN_ACK and peer.snap_wanted_in == epoch_of(p.zxid)
+        self.sync = LearnerSync(self.host.tree.last_processed_zxid, p.zxid, self.is_observer, wants_snap)
         if answer.save_accepted_epoch >= 0:
             peer.save_accepted_epoch(answer.save_accepted_epoch, EpochAccepted(self, answer.ack_epoch))
         else:
@@ -366,10 +374,9 @@ class Learning(Role, RelayBase):
 
     def send_ack_epoch(self, payload: i64) -> None:
         """ACKEPOCH: where our history ends."""
-        if self.state != LOST:
-            self.send(
-                codes.PACKET_ACKEPOCH, self.host.tree.last_processed_zxid, encode_ack_epoch(payload)
-            )
+        sync_now = self.sync
+        if self.state != LOST and sync_now is not None:
+            self.send(codes.PACKET_ACKEPOCH, sync_now.told_zxid(), encode_ack_epoch(payload))
 
     # --- synchronisation ----------------------------------------------------------------------------------
 
@@ -446,7 +453,19 @@ class Learning(Role, RelayBase):
         host.flush_appends()
         command = host.disk_command(DISK_TRUNCATE)
         command.zxid = zxid
-        host.submit_disk(command, Truncated(self))
+        host.submit_disk(command, Truncated(self, command))
+
+    def cannot_truncate(self, zxid: i64) -> None:
+        """The oldest snapshot has more than TRUNC would leave: only the leader's own tree will do.
+
+        Nothing was changed: what there is may have been acked, and stays until a SNAP is durable in its
+        place.  Upstream exits here, and again after each restart.
+        """
+        self.must_reload = False
+        sync_now = self.sync
+        if self.state == SYNCHRONIZATION and sync_now is not None:
+            self.peer.snap_wanted_in = epoch_of(sync_now.new_leader_zxid)
+            self.end(f"no snapshot reaches back to 0x{zxid:x}, where the log is to be cut: asking for a SNAP")
 
     def serving_tree_is_void(self) -> None:
         """No snapshot may be taken of a tree that is about to be replaced."""
