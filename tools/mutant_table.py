@@ -38,6 +38,7 @@ _SNAPSHOTTER: Final = "server/snapshotter.py"
 _TXNLOG: Final = "storage/txnlog.py"
 _TXNSNAPLOG: Final = "storage/txnsnaplog.py"
 _SNAPSHOTS: Final = "storage/snapshots.py"
+_LOG_READER: Final = "storage/log_reader.py"
 _EPOCHS: Final = "storage/epochs.py"
 _TREE: Final = "tree/datatree.py"
 _WATCHES: Final = "tree/watches.py"
@@ -235,18 +236,14 @@ MUTANTS: Final = (
     ),
     # Elections.
     Mutant(
-        "vote-by-zxid-without-epoch",
-        "ZOOKEEPER-1419: votes are compared by zxid alone, and the leader does not look at epochs either",
+        "votes-without-an-order",
+        "ZOOKEEPER-1419: of two votes, one with the later epoch and one with the longer history, each beats the other",
         (
             _VOTE,
-            "    if peer_epoch != over_peer_epoch:\n        return peer_epoch > over_peer_epoch\n",
-            "",
-        ),
-        (
-            _DISCOVERY,
-            "        if self.current_epoch != other.current_epoch:\n"
-            "            return self.current_epoch > other.current_epoch\n",
-            "",
+            "    if peer_epoch != over_peer_epoch:\n        return peer_epoch > over_peer_epoch\n"
+            "    if zxid != over_zxid:\n        return zxid > over_zxid\n",
+            "    if peer_epoch > over_peer_epoch or zxid > over_zxid:\n        return True\n"
+            "    if peer_epoch < over_peer_epoch or zxid < over_zxid:\n        return False\n",
         ),
     ),
     Mutant(
@@ -330,8 +327,21 @@ MUTANTS: Final = (
         "ZOOKEEPER-1549: what TRUNC has cut from the log lives on in the tree",
         (
             _LEARNING,
-            "    def done(self) -> None:\n        self.role.reload_tree()\n",
-            "    def done(self) -> None:\n        self.role.reloaded()\n",
+            "        else:\n            self.role.reload_tree()\n",
+            "        else:\n            self.role.reloaded()\n",
+        ),
+    ),
+    Mutant(
+        "emptied-before-the-snap",
+        "classic: a learner that cannot cut its log throws its history away, and then asks for a SNAP",
+        (
+            _WORKER,
+            "            command.refused = not self._store.truncate(command.zxid)\n",
+            "            command.refused = not self._store.truncate(command.zxid)\n"
+            "            if command.refused:\n"
+            "                self._store.log.clear()\n"
+            "                for file in self._store.snaps.files():\n"
+            "                    self._store.snaps.delete(file)\n",
         ),
     ),
     Mutant(
@@ -570,10 +580,13 @@ MUTANTS: Final = (
         "ZOOKEEPER-1208, 1496: a session that is being closed may still create",
         (
             _TRACKER,
-            '        """From now on nothing may be done in the name of this session."""\n'
-            "        session = self._sessions.get(session_id)\n        if session is not None:\n",
-            '        """From now on nothing may be done in the name of this session."""\n'
-            "        session = self._sessions.get(session_id)\n        if session is None:\n",
+            "        if session is not None:\n            session.closing = True\n",
+            "        if session is not None:\n            session.closing = False\n",
+        ),
+        (
+            _TRACKER,
+            "                    if not session.closing:\n                        session.closing = True\n",
+            "                    if not session.closing:\n                        session.closing = False\n",
         ),
     ),
     Mutant(
@@ -674,6 +687,44 @@ MUTANTS: Final = (
             "            if list_logs(self.log.disk, self.log.folder):\n"
             "                self.log.truncate(zxid)\n            else:\n",
             "            if zxid >= 0:\n                self.log.truncate(zxid)\n            else:\n",
+        ),
+    ),
+    Mutant(
+        "own-impossible-cut",
+        "a learner whose only snapshot is newer than the zxid of TRUNC stopped, and again after each restart",
+        (
+            _WORKER,
+            "            command.refused = not self._store.truncate(command.zxid)\n",
+            "            if not self._store.truncate(command.zxid):\n"
+            "                raise ValueError(\"no snapshot to start from\")\n",
+        ),
+    ),
+    Mutant(
+        "own-acks-of-a-former-life",
+        "a follower's ack counted although it had come back since, and been told to cut the txn off",
+        (
+            _LEADING,
+            "            broadcast.forget_acks(handler.sid, handler.last_zxid)\n",
+            "",
+        ),
+    ),
+    Mutant(
+        "own-file-missing-between-epochs",
+        "a log file that had disappeared between two epochs was not missed",
+        (
+            _LOG_READER,
+            "                if zxid != self.last_zxid + 1 and reader.previous_zxid > self.last_zxid:\n",
+            "                if zxid != self.last_zxid + 1 and reader.previous_zxid < 0:\n",
+        ),
+        needs=("lost entry",),
+    ),
+    Mutant(
+        "own-closing-session-expired",
+        "a session that was closing itself was expired on top of it",
+        (
+            _TRACKER,
+            "                    if not session.closing:\n",
+            "                    if session is not None:\n",
         ),
     ),
     Mutant(

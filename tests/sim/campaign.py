@@ -4,15 +4,17 @@ python -m tests.sim.campaign --fresh 300                 seeds drawn from the co
 python -m tests.sim.campaign --seeds 5000..6000          those
 python -m tests.sim.campaign --seeds 5000..6000 --ledger adds the totals to ledger.jsonl
 python -m tests.sim.campaign --sum                       the ledger added up
+python -m tests.sim.campaign --speed 20                  what a busy minute costs, mean of 20 seeds
 
-``test_campaign.py`` runs it in CI.  On the compiled modules it is three times as fast:
-PYTHONPATH="$(make -s compiled)" python -m tests.sim.campaign ...
+It runs on the compiled modules, which it compiles if need be; with ZABRA_PURE=1 on the sources.
+``test_campaign.py`` runs it in CI.
 """
 
 import argparse
 import datetime
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -22,12 +24,23 @@ from typing import Any
 
 from zabra._mode import is_compiled
 from zabra.sim import swarm
+from zabra.sim.faults import KIND_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import build_compiled  # noqa: E402
+
 LEDGER = Path(__file__).parent / "ledger.jsonl"
 REGRESSIONS = Path(__file__).parent / "regression_seeds.txt"
 # Fresh seeds begin above those that ledgers name.
 FIRST_FRESH = 1_000_000_000
+# What a busy minute is where its cost is told: three voters, two observers, every kind of fault, eight
+# clients that hardly wait.
+BUSY_MINUTE = (
+    "seconds=60 voters=3 observers=2 groups=0 weights=- clients=8 think_ms=100 tick_ms=500 fault_gap_ms=800 "
+    "faults=" + ",".join(name.replace(" ", "_") for name in KIND_NAMES)
+)
 
 
 def commit() -> str:
@@ -114,6 +127,39 @@ def _add(out: dict[str, Any], more: dict[str, Any]) -> None:
             out[name] = out.get(name, 0) + value
 
 
+def run_compiled(arguments: Sequence[str]) -> None:
+    """Becomes a process that runs the same on the compiled modules; returns where nothing can be compiled."""
+    try:
+        tree = str(build_compiled.build())
+    except build_compiled.BuildError as error:
+        print(f"not compiled: {error}", file=sys.stderr)
+        return
+    if os.environ.get("PYTHONPATH") == tree:
+        raise SystemExit(f"the modules of {tree} are not taken")
+    os.chdir(ROOT)
+    command = [sys.executable, "-m", "tests.sim.campaign", *arguments]
+    os.execve(sys.executable, command, dict(os.environ, PYTHONPATH=tree))
+
+
+def speed(count: int) -> int:
+    """Prints what ``BUSY_MINUTE`` costs; the status is 1 where one of the seeds fails."""
+    totals = swarm.Totals()
+    slowest = 0.0
+    for seed in range(1, count + 1):
+        outcome = swarm.run_seed(seed, BUSY_MINUTE)
+        totals.add(outcome)
+        slowest = max(slowest, outcome.cpu_s)
+    totals.real_s = totals.cpu_s
+    mean = totals.cpu_s / count
+    print(
+        f"compiled={is_compiled()} seeds={count} cpu-per-seed={mean:.2f}s slowest={slowest:.2f}s "
+        f"steps-per-second={totals.steps / totals.cpu_s:.0f} "
+        f"hours-per-minute={totals.simulated_us / 60_000_000 / totals.cpu_s:.2f} "
+        f"ops-per-seed={totals.ops() // count} faults-per-seed={sum(totals.faults.values()) // count}"
+    )
+    return 1 if totals.failed else 0
+
+
 def parse_range(text: str) -> range:
     """``A..B``, without B.  Raises ValueError."""
     first, dots, last = text.partition("..")
@@ -134,10 +180,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ledger", action="store_true", help="add a line to the ledger")
     parser.add_argument("--json", metavar="FILE", help="write the totals there")
     parser.add_argument("--sum", action="store_true", help="add the ledger up")
+    parser.add_argument("--speed", type=int, default=0, metavar="N", help="time N busy minutes")
     given = parser.parse_args(arguments)
     if given.sum:
         print(json.dumps(add_up(LEDGER.read_text("utf-8").splitlines()), indent=1))
         return 0
+    if not is_compiled() and os.environ.get("ZABRA_PURE", "0") in ("", "0"):
+        run_compiled(sys.argv[1:] if arguments is None else arguments)
+    if given.speed:
+        return speed(given.speed)
     seeds: Sequence[int] = given.seeds or ()
     if given.fresh:
         seeds, source = fresh_seeds(given.fresh)

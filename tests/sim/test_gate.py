@@ -5,7 +5,7 @@ import pytest
 from zabra.proto import codes
 from zabra.proto.packets import encode_packet
 from zabra.sim.events import Scheduler
-from zabra.sim.gate import ACKLD, RAW_BYTES, SNAPSHOT_BYTES, Gate, Splitter
+from zabra.sim.gate import ACKLD, RAW_BYTES, SNAPSHOT_BYTES, SNAPSHOT_END, Cutter, Gate, Splitter
 from zabra.sim.network import End, Network, Owner
 from zabra.sim.prng import Prng
 
@@ -18,6 +18,7 @@ class Listener(Owner):
     def __init__(self) -> None:
         self.data = b""
         self.end: End | None = None
+        self.lost = 0
 
     def accepts(self, port: int) -> bool:
         return True
@@ -28,6 +29,9 @@ class Listener(Owner):
 
     def link_data(self, end: End, data: bytes) -> None:
         self.data += data
+
+    def link_lost(self, end: End) -> None:
+        self.lost += 1
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
@@ -42,9 +46,11 @@ def test_a_stream_is_cut_into_packets_and_a_snapshots_bytes(size: int) -> None:
     splitter = Splitter()
     pieces = [piece for at in range(0, len(stream), size) for piece in splitter.feed(stream[at : at + size])]
     assert b"".join(piece.raw for piece in pieces) == stream
-    kinds = [piece.kind for piece in pieces if piece.kind != SNAPSHOT_BYTES]
+    of_snapshot = [piece for piece in pieces if piece.kind in (SNAPSHOT_BYTES, SNAPSHOT_END)]
+    kinds = [piece.kind for piece in pieces if piece not in of_snapshot]
     assert kinds == [codes.PACKET_SNAP, codes.PACKET_PROPOSAL, codes.PACKET_NEWLEADER]
-    assert b"".join(piece.raw for piece in pieces if piece.kind == SNAPSHOT_BYTES) == snapshot
+    assert b"".join(piece.raw for piece in of_snapshot) == snapshot
+    assert [piece.kind for piece in of_snapshot].index(SNAPSHOT_END) == len(of_snapshot) - 1
 
 
 def test_what_is_no_packet_goes_on_as_it_is() -> None:
@@ -100,3 +106,36 @@ def test_held_bytes_are_lost_with_their_connection() -> None:
     gate.open(1, 2)
     network.scheduler.run_until(50_000)
     assert far.data == b""
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_a_connection_breaks_right_behind_a_packet(size: int) -> None:
+    _, network, near, far = connected()
+    assert near.end is not None
+    cutter = network.gate = Cutter(network, (PORT,))
+    snapshot = b"nodes" * 20 + b"\x00\x00\x00\x0aBenWasHere"
+    whole = encode_packet(codes.PACKET_SNAP, 7, None) + snapshot
+    rest = encode_packet(codes.PACKET_NEWLEADER, 1 << 32, None)
+    cutter.kind = SNAPSHOT_END
+    stream = whole + rest
+    for at in range(0, len(stream), size):
+        network.send(near.end, stream[at : at + size])
+    network.scheduler.run_until(20_000)
+    assert far.data == whole
+    assert (near.lost, far.lost) == (1, 1)
+    assert cutter.kind is None
+    assert network.counts["cut behind a packet"] == 1
+
+
+def test_so_many_packets_pass_before_it() -> None:
+    _, network, near, far = connected()
+    assert near.end is not None
+    cutter = network.gate = Cutter(network, (PORT,))
+    ack = encode_packet(codes.PACKET_ACK, 1 << 32 | 1, None)
+    network.send(near.end, ack[:7])
+    cutter.kind, cutter.skip = codes.PACKET_ACK, 2
+    network.send(near.end, ack[7:] + ack * 4)
+    network.send(near.end, ack)
+    network.scheduler.run_until(20_000)
+    assert far.data == ack * 3
+    assert (near.lost, far.lost) == (1, 1)

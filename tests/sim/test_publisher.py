@@ -24,7 +24,9 @@ class FakeLog:
 
 
 def process_with(entries: list[TxnEntry]) -> Any:
-    return SimpleNamespace(store=SimpleNamespace(log=FakeLog(entries)))
+    last = entries[-1].header.zxid if entries else 0
+    server = SimpleNamespace(last_synced_zxid=last)
+    return SimpleNamespace(store=SimpleNamespace(log=FakeLog(entries)), server=server)
 
 
 def verdict(publisher: SimPublisher, chain: list[TxnEntry]) -> list[str]:

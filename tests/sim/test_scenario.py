@@ -3,12 +3,27 @@
 from pathlib import Path
 
 import pytest
+from tests.sim.planted import Plant, planted
 
 from zabra.sim.scenario import Player, ScenarioError, parse
 
 FOLDER = Path(__file__).parent.parent / "scenarios"
 # Those of upstream's bugs, and its traces, are played by test_zk_regressions.
 FILES = sorted(path for path in FOLDER.glob("*.txt") if not path.name.startswith(("zk_", "tla_")))
+# Bugs of our own: the scenario that must fail with each.
+OWN_BUGS = {
+    "acks_of_a_former_life": Plant(
+        "zabra.server.roles.leading:Leading.forward_to",
+        "            broadcast.forget_acks(handler.sid, handler.last_zxid)\n",
+        "",
+    ),
+    "trunc_behind_the_only_snapshot": Plant(
+        "zabra.server.disk_worker:DiskWorker._carry_out",
+        "            command.refused = not self._store.truncate(command.zxid)\n",
+        "            if not self._store.truncate(command.zxid):\n"
+        "                raise ValueError(command.zxid)\n",
+    ),
+}
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
@@ -16,6 +31,13 @@ def test_a_scenario_does_what_its_file_says(path: Path) -> None:
     """``make rewrite`` regenerates the outputs, for review."""
     text = path.read_text()
     assert Player().play(text) == text
+
+
+@pytest.mark.interpreted
+@pytest.mark.parametrize("name", OWN_BUGS)
+def test_a_scenario_fails_with_its_bug(name: str) -> None:
+    with planted(OWN_BUGS[name]), pytest.raises(AssertionError):
+        Player().play((FOLDER / f"{name}.txt").read_text())
 
 
 def test_blocks_are_comments_commands_and_outputs() -> None:

@@ -35,7 +35,8 @@ from zabra.proto.txn import TxnEntry
 from zabra.server.session_claim import FIRST_BYTE
 from zabra.sim.decide import Asker, decide, may
 from zabra.sim.histories import ANSWERED, CONNECTED, DISCONNECTED, History, Invocation
-from zabra.sim.model import LIMITS, QUOTA_ROOT, Event, Model, ModelError, Result
+from zabra.sim.model import LIMITS, Event, Model, ModelError, Result
+from zabra.sim.quota_checker import CREATES, QuotaChecker
 
 WRITES: Final = frozenset(
     {
@@ -55,10 +56,6 @@ WRITES: Final = frozenset(
 _UNCHECKED_READS: Final = frozenset(
     {codes.OP_SYNC, codes.OP_ADD_WATCH, codes.OP_CHECK_WATCHES, codes.OP_REMOVE_WATCHES}
 )
-
-
-# By so many nodes may a quota be exceeded: requests that were under way together.
-QUOTA_PLAY: Final = 50
 
 
 class Violation:
@@ -157,6 +154,7 @@ class HistoryChecker:
     def _replay(self) -> None:
         reads = self._reads
         next_read = 0
+        quotas = QuotaChecker(self.history.invocations) if self.quotas else None
         for entry in self.chain:
             zxid = entry.header.zxid
             while next_read < len(reads) and reads[next_read].zxid < zxid:
@@ -175,8 +173,12 @@ class HistoryChecker:
                 self.judgement.complain("log replays", f"0x{zxid:x}: {error}")
                 return
             self.judgement.count("txns")
-            if self.quotas and zxid & 63 == 0:
-                self._check_quotas(zxid)
+            if quotas is not None:
+                if one is not None and one.op in CREATES and result.err == codes.OK:
+                    quota = self.model.quota_of(result.path)
+                    if quota and not quotas.had_room(quota, one, zxid):
+                        self.judgement.complain("quota", f"0x{zxid:x}: {one!r} and {quota} had no room")
+                quotas.applied(self.model, zxid)
             if events:
                 self.events[zxid] = events
             if one is not None and entry.header.cxid != 0:
@@ -237,15 +239,6 @@ class HistoryChecker:
             return False
         self.judgement.count("quota refusals")
         return True
-
-    def _check_quotas(self, zxid: int) -> None:
-        """No quota is exceeded by more than can have been under way."""
-        for path, node in list(self.model.nodes.items()):
-            if path.startswith(QUOTA_ROOT) and path.endswith(LIMITS):
-                limit = int((node.data or b"").rpartition(b"countHardLimit=")[2])
-                count, _ = self.model.quota_use(path[len(QUOTA_ROOT) : -len(LIMITS)])
-                if count > limit + QUOTA_PLAY:
-                    self.judgement.complain("quota", f"0x{zxid:x}: {path} allows {limit}, there are {count}")
 
     def _was_moved(self, got: object, one: Invocation) -> bool:
         """A session that has tried to connect again may have left a request behind: SESSIONMOVED.

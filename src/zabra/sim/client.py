@@ -6,6 +6,8 @@ hands what happens to its ``Program``, which decides what to ask next.
 
 from typing import Any, Final, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from zabra.client.calls import Call
 from zabra.client.connection import (
     STATE_CLOSED,
@@ -51,6 +53,7 @@ class Program(Protocol):
         """The time asked for by ``client.after`` has come."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class SimClient:
     """Implements ``network.Owner`` for a client's host."""
 

@@ -20,6 +20,7 @@ from zabra.sim.client import SimClient
 from zabra.sim.clock import US_PER_MS
 from zabra.sim.cluster import Cluster, server_line
 from zabra.sim.disk import EIO, ENOSPC, SHORT, SLOW
+from zabra.sim.gate import ACKLD, SNAPSHOT_END, Cutter
 from zabra.sim.machine import Countdown, Machine
 from zabra.sim.monitor import MOMENTS, ClusterMonitor
 from zabra.sim.prng import Prng
@@ -48,6 +49,7 @@ KINDS: Final = (
     Kind("clog", "one direction between two servers stands still, then goes on", True),
     Kind("swizzle clog", "servers are clogged one by one, and unclogged in another order", True),
     Kind("cut", "a connection breaks in the middle of what is on its way"),
+    Kind("cut at a packet", "a connection between two servers breaks right behind a packet of a kind", True),
     Kind("one-way partition", "nothing gets from one server to another, the way back is open", True),
     Kind("partition", "the servers fall into two parts that do not reach each other", True),
     Kind("isolate leader", "nobody reaches the leader, or the leader reaches nobody", True),
@@ -88,6 +90,22 @@ KINDS: Final = (
 )
 KIND_NAMES: Final = tuple(kind.name for kind in KINDS)
 
+# Behind what a connection may break: each is a step of synchronisation, or of what follows.
+_CUT_BEHIND: Final = (
+    SNAPSHOT_END,
+    SNAPSHOT_END,
+    codes.PACKET_LEADERINFO,
+    codes.PACKET_ACKEPOCH,
+    codes.PACKET_DIFF,
+    codes.PACKET_TRUNC,
+    codes.PACKET_NEWLEADER,
+    ACKLD,
+    codes.PACKET_UPTODATE,
+    codes.PACKET_PROPOSAL,
+    codes.PACKET_COMMIT,
+    codes.PACKET_INFORM,
+    codes.PACKET_REQUEST,
+)
 _RESTART_MS: Final = 2_500
 _SPAN_MS: Final = 6_000
 # Disk operations from now among which a crash picks one.
@@ -156,15 +174,23 @@ class Nemesis:
         self._strike: tuple[str, int] | None = None
         self._strike_in = 0
         monitor.on_moment = self._moment
+        # Breaks connections behind packets, where that is enabled.
+        self.cutter: Cutter | None = None
         # Machines that are down and have their restart coming.
         self._waiting: dict[int, None] = {}
-        self._actions: dict[str, Callable[[], bool]] = {
+        self._actions = self._all_actions()
+        assert set(self._actions) == set(KIND_NAMES)
+
+    def _all_actions(self) -> dict[str, Callable[[], bool]]:
+        """What each kind does; False where nothing suits it now."""
+        return {
             "delay": self._delay,
             "client delay": self._client_delay,
             "loss": self._loss,
             "clog": self._clog,
             "swizzle clog": self._swizzle_clog,
             "cut": self._cut,
+            "cut at a packet": self._cut_at_packet,
             "one-way partition": self._one_way,
             "partition": self._partition,
             "isolate leader": self._isolate_leader,
@@ -198,7 +224,6 @@ class Nemesis:
             "clients die": self._clients_die,
             "client freeze": self._client_freeze,
         }
-        assert set(self._actions) == set(KIND_NAMES)
 
     # Running.
 
@@ -236,6 +261,8 @@ class Nemesis:
         """Faults end: links heal, machines run on their own, everybody is started."""
         self.active = False
         self._strike = None
+        if self.cutter is not None:
+            self.cutter.kind = None
         for undo in list(self._undo.values()):
             undo()
         self._undo.clear()
@@ -357,6 +384,13 @@ class Nemesis:
                 if other != sid:
                     network.clog(sid, other, until)
                     network.clog(other, sid, until)
+        return True
+
+    def _cut_at_packet(self) -> bool:
+        if self.cutter is None or self.cutter.kind is not None:
+            return False
+        self.cutter.kind = self.prng.pick(_CUT_BEHIND)
+        self.cutter.skip = self.prng.below(3)
         return True
 
     def _cut(self) -> bool:
@@ -536,8 +570,9 @@ class Nemesis:
         limit_ms = settings.tick_ms * settings.sync_limit_ticks
         self._block(outward + [(b, a) for a, b in outward], limit_ms // 3 + self.prng.below(4 * limit_ms))
         if self.prng.chance(0.5):
-            # It may lead again, by what it alone has logged; and that must then outlive it.
-            self._strike = ("leads", 1)
+            # It may lead again, by what it alone has logged; and that must then outlive it.  Or it has only
+            # sent it to somebody when it is gone for good.
+            self._strike = ("leads", 1) if self.prng.chance(0.5) else ("snapshot", 4)
             self._strike_in = 0
         if self.prng.chance(0.5):
             # What it has logged alone by then is found again at its restart.
@@ -555,7 +590,7 @@ class Nemesis:
 
     def _arm_strike(self) -> bool:
         moment = self.prng.pick(MOMENTS)
-        how = self.prng.below(4)
+        how = self.prng.below(5)
         if moment in ("commits", "leads") and self.prng.chance(0.5):
             # What others were told must outlive everybody's loss of power.
             how = 1
@@ -586,13 +621,15 @@ class Nemesis:
         elif how == 2:
             leader = self._leader()
             self._end(machine if leader is None else leader)
-        elif how == 1:
+        elif how in (1, 4):
             # What it has promised, or told of others' promises, must be found without it.
             up = self._up()
             last = machine if self.prng.chance(0.5) or not up else self.prng.pick(up)
+            # With its leader away too, what only the two of them have is not found.
+            leader = self._leader() if how == 4 else None
             for one in up:
                 one.cut_power(self.prng.chance(0.3))
-                late = 1_000 + self.prng.below(4_000) if one is last else self.prng.below(500)
+                late = 1_000 + self.prng.below(4_000) if one in (last, leader) else self.prng.below(500)
                 self._return_later(one, 1 + late)
         else:
             self._end(machine)
@@ -674,7 +711,11 @@ class Nemesis:
     # Data.
 
     def is_safe_to_lose(self, sid: int) -> bool:
-        """Whether every promise of ``sid`` is also kept by a quorum of the other voters."""
+        """Whether every promise of ``sid`` is also kept by a quorum of the other voters.
+
+        What it has acked and nobody knows to be committed may yet be committed by that ack.  And one that is
+        being synchronised may have been told to cut off what has been committed since.
+        """
         view = self.view()
         if view is None or self.monitor.is_view_pending():
             # Two quorums count: too much to be sure of.
@@ -683,11 +724,14 @@ class Nemesis:
         if sid not in voters:
             return True
         lost = self.monitor.promise(sid)
-        least = max(lost.zxid, self.monitor.head())
+        least = self.monitor.head()
+        if lost.zxid > least:
+            return False
         keepers: list[int] = []
         for other in voters:
             promise = self.monitor.promise(other)
-            if other == sid or promise.damaged:
+            process = self.cluster.machines[other].process
+            if other == sid or promise.damaged or process is None or not process.server.role.serves():
                 continue
             if promise.zxid >= least and promise.accepted_epoch >= lost.accepted_epoch:
                 keepers.append(other)
@@ -728,8 +772,9 @@ class Nemesis:
         if machine is None:
             return False
         files = self._files(machine)
+        logs = [path for path in files if "/log." in path]
         if files:
-            machine.disk.lose_entry(self.prng.pick(files))
+            machine.disk.lose_entry(self.prng.pick(logs if logs and self.prng.chance(0.6) else files))
         self._restart(machine)
         return True
 
@@ -761,12 +806,31 @@ class Nemesis:
 
     def _clients_move(self) -> bool:
         sid = self.prng.pick(self._sids())
-        moved = False
-        for client in self.cluster.clients:
-            if client.server == sid and client.is_connected():
-                client.move()
-                moved = True
-        return moved
+        if self.prng.chance(0.5):
+            # What they asked last is still on its way when they are somewhere else.
+            network = self.cluster.network
+            extra = 50_000 + self.prng.below(600_000)
+            others = [one for one in self._sids() if one != sid]
+            for other in others:
+                network.slow_pair(sid, other, extra)
+
+            def undo() -> None:
+                for other in others:
+                    network.slow_pair(sid, other, 0)
+
+            self._later(1_000, undo)
+            self.cluster.scheduler.after(self.prng.below(100_000), self._move_later, sid)
+            return True
+        return self._move_clients(sid) > 0
+
+    def _move_later(self, sid: int) -> None:
+        self._move_clients(sid)
+
+    def _move_clients(self, sid: int) -> int:
+        moved = [one for one in self.cluster.clients if one.server == sid and one.is_connected()]
+        for client in moved:
+            client.move()
+        return len(moved)
 
     def _mass_watch(self) -> bool:
         asked = False

@@ -16,6 +16,8 @@ from zabra.sim.network import End, Network
 
 # The kind of a piece of a snapshot's stream, which is no packet.
 SNAPSHOT_BYTES: Final = -1001
+# Its last piece.
+SNAPSHOT_END: Final = -1003
 # Nor are these.
 RAW_BYTES: Final = -1002
 # Behind the snapshot's stream: a string of this text.
@@ -61,8 +63,7 @@ class Splitter:
         out: list[Piece] = []
         while data:
             if self._in_snapshot:
-                part, data = self._snapshot_part(data)
-                out.append(Piece(SNAPSHOT_BYTES, 0, part))
+                data = self._snapshot_part(data, out)
                 continue
             self._bytes += data
             self._buffer.feed(data)
@@ -93,16 +94,57 @@ class Splitter:
         self._bytes = self._bytes[size:]
         return packet
 
-    def _snapshot_part(self, data: bytes) -> tuple[bytes, bytes]:
-        """What of ``data`` belongs to the snapshot, and what comes behind it."""
+    def _snapshot_part(self, data: bytes, out: list[Piece]) -> bytes:
+        """Takes what of ``data`` belongs to the snapshot; returns what comes behind it."""
         seen = self._tail + data
         at = seen.find(_SNAPSHOT_END)
         if at < 0:
             self._tail = seen[-len(_SNAPSHOT_END) :]
-            return data, b""
+            out.append(Piece(SNAPSHOT_BYTES, 0, data))
+            return b""
         end = at + len(_SNAPSHOT_END) - len(self._tail)
         self._in_snapshot = False
-        return data[:end], data[end:]
+        out.append(Piece(SNAPSHOT_END, 0, data[:end]))
+        return data[end:]
+
+
+class Cutter:
+    """Breaks a connection right behind a packet (``Network.gate``); what was sent so far still arrives."""
+
+    def __init__(self, network: Network, ports: tuple[int, ...]) -> None:
+        self.network = network
+        self.ports = ports
+        # Behind which kind of packet, and how many of those to let pass before.
+        self.kind: int | None = None
+        self.skip = 0
+        self._splitters: dict[int, Splitter] = {}
+        # Of each stream, bytes sent that are not a whole packet yet.
+        self._begun: dict[int, int] = {}
+
+    def sent(self, end: End, data: bytes) -> bool:
+        """Takes what is cut; leaves the rest to the network."""
+        if end.port not in self.ports:
+            return False
+        serial = end.serial
+        splitter = self._splitters.get(serial)
+        if splitter is None:
+            splitter = self._splitters[serial] = Splitter()
+        begun = self._begun.get(serial, 0)
+        pieces = splitter.feed(data)
+        whole = 0
+        for piece in pieces:
+            whole += len(piece.raw)
+            if self.kind is None or not piece.is_a(self.kind):
+                continue
+            self.skip -= 1
+            if self.skip < 0:
+                self.kind = None
+                self.network.count("cut behind a packet")
+                self.network.send_on(end, data[: whole - begun])
+                self.network.break_behind(end)
+                return True
+        self._begun[serial] = begun + len(data) - whole
+        return False
 
 
 class _Stream:

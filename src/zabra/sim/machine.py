@@ -8,6 +8,8 @@ what happens to a server between two events (a crash, a pause) finds it exactly 
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from zabra.auth.registry import Providers
 from zabra.config.ensemble import EnsembleConfig, QuorumServer, parse_properties
 from zabra.proto.request import FIRST_CONNECTION_ID
@@ -80,6 +82,9 @@ class Monitor(Protocol):
 
     def logged(self, process: "Process", commands: list[DiskCommand]) -> None:
         """These commands of the log's queue are durable."""
+
+    def snapshotted(self, process: "Process", commands: list[DiskCommand]) -> None:
+        """These commands of the snapshots' queue are durable."""
 
     def stopped(self, process: "Process", code: int, reason: str) -> None:
         """The server asked to be stopped."""
@@ -176,6 +181,8 @@ class DiskQueue:
         self.carried_out = False
         if self.is_log:
             process.machine.monitor.logged(process, batch)
+        else:
+            process.machine.monitor.snapshotted(process, batch)
         process.push(_DISK_DONE if self.is_log else _SNAPSHOT_DONE, token)
         if self.waiting:
             self._begin()
@@ -432,6 +439,7 @@ class Machine:
         self.clock.set_rate(self.scheduler.now_us, rate_ppm)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class NobodyListens:
     """A host that is up and runs no server: dials are refused."""
 

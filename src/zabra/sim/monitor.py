@@ -4,7 +4,10 @@
   sequence of txns, byte for byte; each server delivers it in order, without gaps, from where it starts.
 * *Digests*: a serving server's tree has the digest that the log promises for its zxid.
 * *Leadership1, Leadership2*: an epoch has one leader, and epochs of established leaders go up.
+* *Quorum*: what is committed is on the disks of a quorum, counted here and not by the code under test; a new
+  view is on those of a quorum of it, too.
 * *Durability*: what a disk reported as durable is there after the next start, and epochs never go down.
+* An election comes to an end or waits for somebody; it does not exchange votes for ever.
 * A server neither raises, nor stops, nor refuses its data, unless something was done to its disk.
 
 Names are those of upstream's TLA+ specifications.
@@ -12,7 +15,7 @@ Names are those of upstream's TLA+ specifications.
 
 import traceback
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from zabra.config.ensemble import EnsembleConfig
@@ -41,6 +44,7 @@ MOMENTS: Final = (
     "current epoch",
     "truncated",
     "snapshot",
+    "fuzzy snapshot",
     "logged",
     "commits",
     "commits",
@@ -51,9 +55,25 @@ COUNTER_MASK: Final = 0xFFFFFFFF
 IDLE_TURNS_MAX: Final = 300
 # ... are spinning when they come faster than this on average (us).
 LEAST_IDLE_US: Final = 300
+# So many turns of one election are an election that goes round in circles (they have been seen to take 200).
+ELECTION_TURNS_MAX: Final = 1500
 # The digest of a tree without txns.
 EMPTY_DIGEST: Final = 0x51C6D660
 _MASK_64: Final = (1 << 64) - 1
+
+
+def is_quorum(view: EnsembleConfig, sids: Sequence[int]) -> bool:
+    """Whether so many servers decide, naively: most voters, or most weight in most groups."""
+    if not view.groups:
+        voters = [sid for sid, server in view.servers.items() if not server.observer]
+        return 2 * sum(sid in sids for sid in voters) > len(voters)
+    deciding = 0
+    counted = 0
+    for group in view.groups.values():
+        total = sum(view.weights.get(sid, 1) for sid in group)
+        counted += total > 0
+        deciding += 2 * sum(view.weights.get(sid, 1) for sid in group if sid in sids) > total
+    return 2 * deciding > counted
 
 
 class Promise:
@@ -105,8 +125,10 @@ class ClusterMonitor:
         self.promises: dict[int, Promise] = {}
         # Whose logs may be read to learn what was committed; set by whoever runs the cluster.
         self.machines: dict[int, Machine] = {}
-        # Where the first history ends, if not at 0.
+        # Where a history ends that was not seen to be made.
         self.base = 0
+        # The view that a cluster starts with; None: quorums are not looked at.
+        self.ensemble: EnsembleConfig | None = None
         # The newest view that was committed, and the zxid of the newest that was proposed.
         self.view: EnsembleConfig | None = None
         self._view_proposed = 0
@@ -135,7 +157,7 @@ class ClusterMonitor:
 
     def head(self) -> int:
         """The last committed zxid known."""
-        return self.zxids[-1] if self.zxids else self.base
+        return max(self.zxids[-1], self.base) if self.zxids else self.base
 
     def is_view_pending(self) -> bool:
         """Whether a view was proposed that is not known to be committed."""
@@ -153,6 +175,9 @@ class ClusterMonitor:
     # The chain.
 
     def _extend(self, entry: TxnEntry) -> None:
+        view = self.view or self.ensemble
+        if view is not None:
+            self._check_quorum(view, entry)
         self.chain.append(entry)
         self.seen_us[entry.header.zxid] = self._now_us
         self.zxids.append(entry.header.zxid)
@@ -162,6 +187,27 @@ class ClusterMonitor:
         if entry.header.type == codes.OP_RECONFIG and isinstance(entry.record, SetDataTxn):
             self.view = EnsembleConfig.parse((entry.record.data or b"").decode())
             self.judgement.count("reconfigurations")
+
+    def _check_quorum(self, view: EnsembleConfig, entry: TxnEntry) -> None:
+        zxid = entry.header.zxid
+        holders = [sid for sid, promise in self.promises.items() if promise.zxid >= zxid]
+        good = is_quorum(view, holders)
+        if entry.header.type == codes.OP_RECONFIG and isinstance(entry.record, SetDataTxn):
+            good = good and is_quorum(EnsembleConfig.parse((entry.record.data or b"").decode()), holders)
+        if not good:
+            self.judgement.complain("quorum", f"0x{zxid:x} is committed and on the disks of {holders} only")
+
+    def _check_cut(self, sid: int, had: int, zxid: int) -> None:
+        """What a disk has no longer, and what is committed all the same, is on the disks of a quorum."""
+        last = bisect_right(self.zxids, had) - 1
+        view = self.view or self.ensemble
+        if view is None or last < 0 or self.zxids[last] <= zxid:
+            return
+        holders = [one for one, promise in self.promises.items() if promise.zxid >= self.zxids[last]]
+        if not is_quorum(view, holders):
+            self.judgement.complain(
+                "quorum", f"server {sid} cuts 0x{self.zxids[last]:x} off, which then is on those of {holders}"
+            )
 
     def _catch_up(self, process: Process, until: int) -> None:
         """A server shows committed txns that nobody was seen to deliver: a leader's initial history."""
@@ -173,6 +219,10 @@ class ClusterMonitor:
             missing = self._find_in_logs(process, head, until)
         for entry in missing:
             self._extend(entry)
+        if self.head() < until and until & COUNTER_MASK:
+            self.judgement.complain(
+                "chain", f"server {process.sid} shows 0x{until:x} as committed, and nobody has what led there"
+            )
 
     def _find_in_logs(self, process: Process, head: int, until: int) -> list[TxnEntry]:
         """Looks in the server's own log; where a SNAP has replaced that, in everybody else's."""
@@ -239,6 +289,7 @@ class ClusterMonitor:
         if process.idle_turns > IDLE_TURNS_MAX:
             self._check_spinning(process)
         if not serves:
+            self._check_election(process)
             process.notes["position"] = -1
             process.notes["checked"] = -1
             process.notes["before"] = zxid
@@ -273,6 +324,14 @@ class ClusterMonitor:
                 f"in {took_us} us without input",
             )
         process.idle_turns = 0
+
+    def _check_election(self, process: Process) -> None:
+        """Votes that are exchanged over and over lead nowhere."""
+        looking = process.server.looking
+        turns = process.notes.get("looking", 0) + 1 if looking is not None else 0
+        process.notes["looking"] = turns
+        if turns == ELECTION_TURNS_MAX:
+            self.judgement.complain("election", f"server {process.sid} has looked for {turns} turns")
 
     def _check_digest(self, process: Process, zxid: int) -> None:
         tree = process.server.tree
@@ -321,11 +380,15 @@ class ClusterMonitor:
             kind = command.kind
             if self.listener is not None:
                 self.listener("disks", f"{process.sid} {describe_command(command)}")
-            if kind == DISK_APPEND:
+            if command.refused:
+                self.judgement.count("truncs refused")
+            elif kind == DISK_APPEND:
                 promise.zxid = command.entries[-1].header.zxid
                 self._moment("logged", process.sid)
             elif kind in (DISK_TRUNCATE, DISK_SNAPSHOT_END):
+                had = promise.zxid
                 promise.zxid = command.zxid
+                self._check_cut(process.sid, had, command.zxid)
                 self.judgement.count("truncs" if kind == DISK_TRUNCATE else "snap syncs")
                 if kind == DISK_SNAPSHOT_END and process.server.settings.is_observer:
                     self.judgement.count("observer snap syncs")
@@ -336,6 +399,13 @@ class ClusterMonitor:
             elif kind == DISK_CURRENT_EPOCH:
                 promise.current_epoch = command.value
                 self._moment("current epoch", process.sid)
+
+    def snapshotted(self, process: Process, commands: list[DiskCommand]) -> None:
+        """A snapshot that was taken while the server went on is complete."""
+        for command in commands:
+            if command.kind == DISK_SNAPSHOT_END:
+                self.judgement.count("fuzzy snapshots")
+                self._moment("fuzzy snapshot", process.sid)
 
     def ended(self, process: Process) -> None:
         """A crash may have interrupted something that shortens the log."""
@@ -398,6 +468,8 @@ def describe_command(command: DiskCommand) -> str:
     kind = command.kind
     if kind == DISK_APPEND:
         return f"has logged 0x{command.entries[-1].header.zxid:x}"
+    if command.refused:
+        return f"cannot cut its log at 0x{command.zxid:x}"
     if kind == DISK_TRUNCATE:
         return f"has cut its log at 0x{command.zxid:x}"
     if kind == DISK_ACCEPTED_EPOCH:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 from zlib import crc32
 
+from mypy_extensions import mypyc_attr
+
 from zabra.sim.events import Scheduler
 from zabra.sim.prng import Prng
 
@@ -115,6 +117,7 @@ class _Dial:
         self.end: End | None = None
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Network:
     """Delays are in microseconds; ``counts`` says what was done to the connections."""
 
@@ -209,6 +212,15 @@ class Network:
                 one.queue.append((self.scheduler.now_us, on_way[: self.prng.below(len(on_way) + 1)]))
             one.queue.append((self.scheduler.now_us, None))
             self._schedule(one, self.scheduler.now_us + self.prng.below(1000))
+
+    def break_behind(self, end: End) -> None:
+        """Breaks a connection; what was sent so far arrives, and then both sides lose it."""
+        peer = end.peer
+        assert peer is not None
+        for one in (end, peer):
+            when = max(one.last_us, self.scheduler.now_us)
+            one.queue.append((when, None))
+            self._schedule(one, when)
 
     # What owners ask for.
 

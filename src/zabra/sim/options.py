@@ -27,6 +27,8 @@ _SHAPES: Final = (
 _RELAYS: Final = (RELAYS_NONE, RELAYS_NONE, RELAYS_FOLLOWERS, RELAYS_TREE, RELAYS_UNLISTED)
 # What Run needs an operator for.
 RECONFIG: Final = "reconfig"
+# And a cutter.
+CUT_AT_PACKET: Final = "cut at a packet"
 # The span of the fault kinds that are switched on in one run.
 _MIN_KINDS: Final = 5
 
@@ -63,6 +65,12 @@ class Options:
         self.digest = True
         self.local_sessions = False
         self.quotas = False
+        # Every learner is sent a snapshot, whatever it has.
+        self.force_snap = False
+        # How often the leader looks for containers to collect.
+        self.container_ms = 5000
+        # How much of a snapshot is taken in one turn: the less, the fuzzier it is.
+        self.snapshot_nodes = 7
 
     def shape(self) -> Shape:
         """The cluster."""
@@ -86,9 +94,10 @@ class Options:
         settings.commit_log_count = self.commit_log_count
         settings.digest_enabled = self.digest
         settings.max_notification_ms = self.max_notification_ms
-        settings.container_check_interval_ms = 5_000
+        settings.container_check_interval_ms = self.container_ms
+        settings.force_snapshot_sync = self.force_snap
         settings.extended_types_enabled = True
-        settings.snapshot_nodes_per_turn = 7
+        settings.snapshot_nodes_per_turn = self.snapshot_nodes
         settings.local_sessions_enabled = self.local_sessions
         settings.local_sessions_upgrading_enabled = self.local_sessions
         settings.enforce_quota = self.quotas
@@ -167,9 +176,12 @@ def draw_options(seed: int) -> Options:
     out.faults = _draw_faults(prng.split("faults"), out)
     out.relays = prng.split("relays").pick(_RELAYS)
     extras = prng.split("extras")
-    out.near_rollover = out.voters > 1 and extras.chance(0.06)
+    out.near_rollover = out.voters > 1 and extras.chance(0.1)
     out.local_sessions = extras.chance(0.12)
     out.quotas = extras.chance(0.15)
+    out.force_snap = extras.chance(0.12)
+    out.container_ms = extras.pick([200, 1000, 5000])
+    out.snapshot_nodes = extras.pick([1, 2, 7, 7])
     if RECONFIG in out.faults and (out.groups or (out.voters < 3 and not out.observers)):
         # Only a whole new membership can change groups, and of two voters none can be spared.
         out.faults.remove(RECONFIG)

@@ -20,23 +20,21 @@ from zabra.sim import histories
 from zabra.sim.checkers import HistoryChecker, Judgement
 from zabra.sim.client import SimClient
 from zabra.sim.clock import US_PER_MS
-from zabra.sim.cluster import Cluster
+from zabra.sim.cluster import OBSERVER_MASTER_PORT, QUORUM_PORT, Cluster
 from zabra.sim.faults import SUPER_ID, SUPER_USER, Nemesis, Operator
+from zabra.sim.gate import Cutter
 from zabra.sim.machine import Process
 from zabra.sim.model import Model
 from zabra.sim.monitor import ClusterMonitor
-from zabra.sim.options import RECONFIG, Options
+from zabra.sim.options import CUT_AT_PACKET, RECONFIG, Options
 from zabra.sim.prng import Prng
 from zabra.sim.publisher import SimPublisher
+from zabra.sim.scenario_faults import stand_at
 from zabra.sim.session_checker import SessionChecker
 from zabra.sim.spec_monitor import SpecMonitor
 from zabra.sim.watch_checker import WatchChecker
 from zabra.sim.workload import BusyProgram
-from zabra.storage.epochs import Epochs
 from zabra.storage.errors import StorageError
-from zabra.storage.names import VERSION_FOLDER
-from zabra.tree.datatree import DataTree
-from zabra.tree.snapshot_walk import serialize_tree
 from zabra.zab.zxid import COUNTER_MAX
 
 _SETTLE_STEP_MS: Final = 100
@@ -113,6 +111,7 @@ class Run:
             options.shape(), options.settings(), prng.split("cluster"), self.monitor, SUPER_ID
         )
         self.monitor.machines = self.cluster.machines
+        self.monitor.ensemble = self.cluster.ensemble
         if spec is not None:
             self.cluster.overheard = spec.overheard
         self.programs: list[BusyProgram] = []
@@ -120,6 +119,9 @@ class Run:
             self.cluster, self.monitor, prng.split("nemesis"), options.faults, options.fault_gap_ms
         )
         self.nemesis.skip = dict.fromkeys(options.skip)
+        if CUT_AT_PACKET in options.faults:
+            cutter = Cutter(self.cluster.network, (QUORUM_PORT, OBSERVER_MASTER_PORT))
+            self.cluster.network.gate = self.nemesis.cutter = cutter
         self.healed_us = 0
         self.prober = Prober()
         self.operator = Operator()
@@ -135,24 +137,20 @@ class Run:
             machine.fsync_jitter_us = options.fsync_us
             machine.split_batch_chance = options.split_batch_chance
             machine.plan.log_size_limit_bytes = options.log_size_limit
-        if options.near_rollover:
-            self._begin_near_rollover(prng.split("rollover").between(30, 300))
 
-    def _begin_near_rollover(self, left: int) -> None:
-        """Everybody has a snapshot of a zxid whose counter is nearly used up."""
-        zxid = 1 << 32 | COUNTER_MAX - left
+    def _jump(self, left: int) -> None:
+        """Before anything happens, everybody is made to stand where the epoch's counter is nearly used up."""
+        cluster = self.cluster
+        deadline_us = self._limit_ms() * US_PER_MS
+        while not self._all_serve() and cluster.scheduler.now_us < deadline_us:
+            cluster.run_ms(_SETTLE_STEP_MS)
+        epoch = max([process.server.tree.last_processed_zxid >> 32 for process in cluster.processes()])
+        zxid = epoch << 32 | COUNTER_MAX - left
         self.monitor.base = zxid
-        for machine in self.cluster.machines.values():
-            tree = DataTree()
-            tree.last_processed_zxid = zxid
-            machine.disk.make_folder(VERSION_FOLDER)
-            machine.open_store().snaps.save(zxid, [serialize_tree(tree)], zxid, tree.digest)
-            epochs = Epochs(machine.disk, VERSION_FOLDER)
-            epochs.save_accepted(1)
-            epochs.save_current(1)
-            promise = self.monitor.promise(machine.sid)
-            promise.zxid = zxid
-            promise.accepted_epoch = promise.current_epoch = 1
+        for process in cluster.serving():
+            stand_at(process, zxid)
+            self.monitor.promise(process.sid).zxid = zxid
+        cluster.say(f"everybody stands at 0x{zxid:x}")
 
     def _informed(self, process: Process, entries: list[TxnEntry]) -> None:
         self.publishers[process.sid].informed(process, entries)
@@ -185,6 +183,8 @@ class Run:
         options = self.options
         cluster = self.cluster
         cluster.start()
+        if options.near_rollover:
+            self._jump(Prng(options.seed, "rollover").between(5, 80))
         appetite = options.appetite()
         prng = Prng(options.seed, "clients")
         for i in range(options.clients):
@@ -198,7 +198,7 @@ class Run:
             operator.start()
             self.nemesis.operator = operator
         self.nemesis.start()
-        end_us = options.seconds * 1_000_000
+        end_us = cluster.scheduler.now_us + options.seconds * 1_000_000
         while cluster.scheduler.now_us < end_us and not self.report.failed:
             cluster.run_ms(_SETTLE_STEP_MS)
 
@@ -381,9 +381,7 @@ class Run:
         for name, value in cluster.network.counts.items():
             report.judgement.count(name, value)
         if self.options.near_rollover and self.monitor.head() >> 32 > self.monitor.base >> 32:
-            last = [
-                entry for entry in self.monitor.chain if entry.header.zxid & COUNTER_MAX >= COUNTER_MAX - 1
-            ]
+            last = [zxid for zxid in self.monitor.zxids if zxid & COUNTER_MAX >= COUNTER_MAX - 1]
             report.judgement.count("rollovers", len(last))
         for client in cluster.clients:
             report.judgement.count("client sessions", client.sessions)

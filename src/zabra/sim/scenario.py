@@ -206,6 +206,7 @@ class Player:
         self.monitor = SpecMonitor(self.monitor.keep)
         self.cluster = _Cluster(shape, settings, Prng(int(given.get("seed", "1")), "scenario"), self.monitor)
         self.monitor.machines = self.cluster.machines
+        self.monitor.ensemble = self.cluster.ensemble
         self.cluster.overheard = self.monitor.overheard
         self.cluster.trace = self._traced
         network = self.cluster.network

@@ -255,6 +255,7 @@ def given(player: "Player", cluster: Cluster, words: list[str]) -> None:
     """Data folders that are there before the servers: a snapshot of an empty tree, and epoch files."""
     plain, options = options_of(words)
     zxid = int(options["zxid"], 16)
+    player.monitor.base = max(player.monitor.base, zxid)
     for sid in sids_of(",".join(plain)):
         disk = cluster.machines[sid].disk
         store = open_store(disk, disk)
@@ -284,11 +285,13 @@ def zxid(player: "Player", cluster: Cluster, words: list[str]) -> None:
     """As if so many txns had been committed in this epoch: for the end of the counter."""
     to = int(words[0], 16)
     for process in cluster.serving():
-        _stand_at(process, to)
+        stand_at(process, to)
+    player.monitor.base = to
     player.monitor.spec.jump(to)
 
 
-def _stand_at(process: Process, to: int) -> None:
+def stand_at(process: Process, to: int) -> None:
+    """Makes a server in step stand at ``to``, as if so many txns had been committed."""
     server = process.server
     tree = server.tree
     tree.last_processed_zxid = to

@@ -20,7 +20,7 @@ from zabra.server.recovery import Recovered
 from zabra.server.roles import leading, learning
 from zabra.sim import spec
 from zabra.sim.machine import Process
-from zabra.sim.monitor import ClusterMonitor
+from zabra.sim.monitor import ClusterMonitor, is_quorum
 from zabra.sim.spec import SpecChecker, Step
 from zabra.zab.quorum import QuorumVerifier
 
@@ -174,6 +174,8 @@ class SpecMonitor(ClusterMonitor):
         zxid = 0
         for command in commands:
             kind = command.kind
+            if command.refused:
+                continue
             if kind == DISK_APPEND:
                 zxid = command.entries[-1].header.zxid
             elif kind == DISK_SNAPSHOT_BEGIN:
@@ -182,6 +184,7 @@ class SpecMonitor(ClusterMonitor):
                 at = process.notes.get("snapshot", 0) if kind == DISK_SNAPSHOT_END else command.zxid
                 step = Step(spec.FOLLOWER_SYNC, process.sid, part.leader, at)
                 step.word = spec.SNAP if kind == DISK_SNAPSHOT_END else spec.TRUNC
+                step.quorum = self._deciding
                 self.step(step)
                 zxid = max(zxid, at)
             elif kind == DISK_CURRENT_EPOCH:
@@ -207,6 +210,11 @@ class SpecMonitor(ClusterMonitor):
         elif part.role:
             action = spec.OBSERVER_INFORM if part.role == "observer" else spec.FOLLOWER_COMMIT
             self.step(Step(action, process.sid, part.leader, 0, entries))
+
+    def _deciding(self, sids: list[int]) -> bool:
+        """Who is a quorum, whoever leads."""
+        view = self.view or self.ensemble
+        return view is not None and is_quorum(view, sids)
 
     def _quorum(self, process: Process, part: Part) -> "_Quorum":
         """Who is a quorum to this leader: now, or when it was last asked (a view may just have changed)."""

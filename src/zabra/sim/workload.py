@@ -7,6 +7,8 @@ be is for the checkers to say; a program only remembers what makes its next requ
 
 from typing import Any, Final
 
+from mypy_extensions import mypyc_attr
+
 from zabra.client import calls
 from zabra.client.calls import Call, Part
 from zabra.client.connection import WatchFired
@@ -34,6 +36,7 @@ WATCH: Final = "watch"
 LASTING_WATCH: Final = "lastingWatch"
 SYNC: Final = "sync"
 ACLS: Final = "acl"
+CONTAINER: Final = "container"
 RARE: Final = "rare"
 MOVE: Final = "move"
 CLOSE: Final = "close"
@@ -50,12 +53,16 @@ WANTS: Final = (
     LASTING_WATCH,
     SYNC,
     ACLS,
+    CONTAINER,
     RARE,
     MOVE,
     CLOSE,
     ABANDON,
 )
-_USUAL: Final[list[float]] = [10.0, 6.0, 4.0, 4.0, 5.0, 5.0, 14.0, 8.0, 1.5, 3.0, 2.0, 3.0, 0.7, 0.15, 0.15]
+_USUAL: Final[list[float]] = [
+    *(10.0, 6.0, 4.0, 4.0, 5.0, 5.0, 14.0, 8.0),
+    *(1.5, 3.0, 2.0, 2.5, 2.0, 0.7, 0.15, 0.15),
+]
 
 
 class Appetite:
@@ -85,6 +92,7 @@ def draw_appetite(prng: Prng, think_us: int) -> Appetite:
     return Appetite(weights, prng.between(2, 12), prng.pick([0, 10, 40, 300]), think_us, prng.between(1, 5))
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class BusyProgram:
     """One client.  ``stopping``: it asks for nothing more (the run winds down)."""
 
@@ -190,6 +198,8 @@ class BusyProgram:
         elif want == SYNC:
             self._ask(client, calls.sync("/"))
             self._ask(client, calls.get_data(self._key()))
+        elif want == CONTAINER:
+            self._ask(client, self._container())
         elif want == RARE:
             self._ask(client, self._rare())
         elif want == ACLS:
@@ -338,20 +348,24 @@ class BusyProgram:
             return calls.multi(parts)
         return calls.multi([self._part() for _ in range(prng.between(1, 5))])
 
+    def _container(self) -> Call[Any]:
+        """Few containers with few children, so that they are empty again and again."""
+        prng = self.prng
+        path = f"/c/{prng.below(3)}"
+        kind = prng.below(6)
+        if kind < 2:
+            return calls.create_container(path, b"")
+        path += f"/{prng.below(2)}"
+        return calls.create(path, b"") if kind < 4 else calls.delete(path)
+
     def _rare(self) -> Call[Any]:
         prng = self.prng
-        kind = prng.below(7)
+        kind = prng.below(4)
         if kind == 0:
             return calls.who_am_i()
         if kind == 1:
-            return calls.create_container(f"/c/{prng.below(3)}", b"")
-        if kind == 2:
-            return calls.create(f"/c/{prng.below(3)}/{prng.below(3)}", b"")
-        if kind == 3:
-            return calls.delete(f"/c/{prng.below(3)}/{prng.below(3)}")
-        if kind == 4:
             return calls.create_ttl(f"/c/ttl{prng.below(3)}", b"", prng.between(1, 5000))
-        if kind == 5:
+        if kind == 2:
             return calls.delete(prng.pick(("/w", "/zookeeper", "/", "/q", "no-slash")))
         return calls.create(prng.pick(("/w/../x", "/", "w", "/w//x", "/w/", "/a\x00b")), b"")
 
