@@ -4,9 +4,10 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.setup-done
 ARGS   ?=
-# Tests run in as many processes as there are cores; JOBS=0 runs them in one, as a debugger needs it.
-JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
-PYTEST := $(PY) -m pytest -n $(JOBS) --dist worksteal
+# Tests run in one process more than there are cores (some only wait), a file's tests in one and the same;
+# JOBS=0 runs all in one process, as a debugger needs it.
+JOBS   ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))
+PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test campaign test-fast test-compiled lint types conformance mutants rewrite bench docs build \

@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 
 from tests.interop import apache
-from tests.interop.mixes import ALL, MixRun
+from tests.interop.mixes import ALL, VACUITY, MixRun
 
 
 def main() -> int:
@@ -58,6 +58,10 @@ def main() -> int:
         for key, value in counters.items():
             totals[key] = totals.get(key, 0) + value
     print(_line(totals))
+    missing = [name for name in VACUITY if not totals.get(name)] if not args.mix else []
+    if missing:
+        print(f"never seen: {', '.join(missing)}")
+        failed += missing
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0

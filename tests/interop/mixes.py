@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.interop import crowds, exercises
+from tests.interop.cuts import leave_behind
 from tests.interop.live import Crowd
 from tests.interop.members import APACHE_38, APACHE_39, ZABRA, Mixed, syncs
 from tests.interop.processes import poll
 from tests.interop.session import Session
 
 from zabra.client import calls
+from zabra.proto import codes
 from zabra.sim import histories
 
 CLIENTS = 8
@@ -66,6 +68,10 @@ ALL = (
 )
 
 
+VACUITY = ("diffs", "truncs", "snaps", "watch-events", "answers", "session-moves", "sessions-ended")
+"""What has to have happened in a campaign of mixes for its figures to mean anything."""
+
+
 class MixRun:
     """One mix: exercises on every member, then a crowd while leaders are killed and come back."""
 
@@ -92,6 +98,7 @@ class MixRun:
             crowds.compare_trees(ensemble)
             crowd, nodes, until, apaches_own = self._crowd_and_leaders(ensemble)
             history = crowd.finish()
+            self._a_txn_is_cut_off(ensemble)
             synced = [syncs(member) for member in ensemble.members.values()]
         finally:
             ensemble.stop()
@@ -133,6 +140,19 @@ class MixRun:
         until = crowds.level(ensemble)
         nodes = crowds.compare_trees(ensemble)
         return crowd, nodes, until, crowds.check_digests(ensemble)
+
+    def _a_txn_is_cut_off(self, ensemble: Mixed) -> None:
+        """The leader comes back with a txn that nobody else has: TRUNC, and all are equal again."""
+        leader = ensemble.wait_leader()
+        writer = Session(timeout_ms=60_000).connect(ensemble.members[leader].address)
+        leave_behind(ensemble, leader, writer, "/never")
+        ensemble.members[leader].start()
+        crowds.level(ensemble)
+        crowds.compare_trees(ensemble)
+        reader = Session().connect_when_possible(ensemble.members[leader].address)
+        reader.do(calls.sync("/"))
+        assert reader.error_of(calls.exists("/never")) == codes.ERR_NO_NODE
+        reader.end()
 
     def _more_answers(self, crowd: Crowd, count: int) -> None:
         """The load goes on."""

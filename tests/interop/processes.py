@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from zabra.testing.ports import claim, is_free
+
 PATIENCE = float(os.environ.get("ZABRA_PATIENCE", "4"))
 """How many times as long as on an idle machine anything may take."""
 POLL_S = 0.02
@@ -72,30 +74,28 @@ def four_letter(host: str, port: int, word: str, timeout_s: float = 2.0) -> str 
 def free_ports(count: int, first: int = 20000, end: int = 32000) -> list[int]:
     """``count`` ports nobody listens on, below the range the kernel gives to outgoing connections.
 
-    The search starts at a place that depends on the process id, so test processes side by side rarely meet.
+    No other process that asks here gets them as long as this one lives; this one may, once they are free.
     """
     found: list[int] = []
     span = end - first
     start = os.getpid() * 97 % span
     for offset in range(span):
         port = first + (start + offset) % span
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
+        if is_free(port) and claim(port):
+            found.append(port)
+            if len(found) == count:
+                return found
     raise ServerError(f"no {count} free ports between {first} and {end}")
 
 
 def free_block(count: int, first: int = 20000, end: int = 32000) -> int:
     """The first of ``count`` ports in a row that nobody listens on."""
     run: list[int] = []
-    for port in sorted(free_ports((end - first) // 2, first, end)):
-        run = [*run, port] if run and port == run[-1] + 1 else [port]
+    start = first + os.getpid() * 97 % (end - first)
+    for port in (*range(start, end), *range(first, start)):
+        if run and port != run[-1] + 1:
+            run = []
+        run = [*run, port] if is_free(port) and claim(port) else []
         if len(run) == count:
             return run[0]
     raise ServerError(f"no {count} free ports in a row between {first} and {end}")

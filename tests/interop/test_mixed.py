@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import Report
 from tests.interop import apache
-from tests.interop.mixes import GATE, Mix, MixRun
+from tests.interop.mixes import GATE, VACUITY, Mix, MixRun
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,9 @@ def totals(reliability: Report) -> Iterator[dict[str, int]]:
     yield found
     if found:
         reliability("R17", "mixed-ensemble", **found)
+    if found.get("mixes") == len(GATE):
+        missing = [name for name in VACUITY if not found.get(name)]
+        assert not missing, f"never seen: {missing}"
 
 
 CHANGES = 6

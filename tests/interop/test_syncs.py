@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from tests.interop import apache, crowds, witness
+from tests.interop.cuts import leave_behind
 from tests.interop.members import APACHE_38, APACHE_39, ZABRA, Mixed, syncs
-from tests.interop.processes import ServerProcess, poll
+from tests.interop.processes import ServerProcess
 from tests.interop.session import Session
 
 from zabra.client import calls
@@ -59,29 +60,14 @@ def _restart(member: ServerProcess) -> dict[str, int]:
 
 
 def _a_txn_that_nobody_else_has(ensemble: Mixed) -> None:
-    """The leader loses its followers, logs one more txn, and is killed before it gives up."""
+    """The leader logs one more txn than anybody else, and is killed."""
     leader = ensemble.members[LEARNER]
     writer = Session(timeout_ms=SESSION_TIMEOUT_MS).connect(leader.address)
     writer.do(calls.create("/kept", b""))
     for number in range(20):
         writer.do(calls.create(f"/kept/{number}", b""))
     crowds.level(ensemble)
-    logged = _last_logged(leader)
-    for sid in (1, 2):
-        ensemble.members[sid].kill()
-    writer.ask(calls.create("/never", b""))
-    poll("the leader logs the txn", 10, lambda: _last_logged(leader) > logged or None)
-    leader.kill()
-    writer.drop()
-    # The observer saw nothing of it; without a quorum it waits.
-    for sid in (1, 2):
-        ensemble.members[sid].launch()
-    for sid in (1, 2):
-        ensemble.members[sid].wait_serving()
-
-
-def _last_logged(member: ServerProcess) -> int:
-    return max(run[-1][0] for run in witness.runs_of(member.data_dir))
+    leave_behind(ensemble, LEARNER, writer, "/never")
 
 
 def _it_is_cut_off(ensemble: Mixed) -> None:

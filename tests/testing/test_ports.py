@@ -1,10 +1,12 @@
-"""Ports: nobody's, and nobody else's in this process until they are given back."""
+"""Ports: nobody's, and nobody else's in any process until they are given back."""
 
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 
-from zabra.testing.ports import END, FIRST, HOST, give_back, take_ports
+from zabra.testing.ports import END, FIRST, HOST, claim, give_back, take_ports
 
 
 def test_ports_are_free_and_given_once() -> None:
@@ -15,3 +17,20 @@ def test_ports_are_free_and_given_once() -> None:
         with socket.socket() as probe:
             probe.bind((HOST, port))
     give_back(first + second)
+
+
+def claimed_elsewhere(port: int) -> bool:
+    """Whether another process gets the port."""
+    program = f"from zabra.testing.ports import claim; print(claim({port}))"
+    return subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "True"
+
+
+def test_another_process_gets_a_port_only_when_it_was_given_back() -> None:
+    (port,) = take_ports(1)
+    assert claim(port)
+    assert not claimed_elsewhere(port)
+    give_back([port])
+    # The other process has ended, and its claim with it.
+    assert claimed_elsewhere(port)
+    assert claim(port)
+    give_back([port])
