@@ -17,7 +17,6 @@ REASONS: Final[tuple[tuple[str, str], ...]] = (
     ("kazoo/*::test_sasl.*", _SASL),
     ("c-client/*::Zookeeper_SASLAuth::*", _SASL),
     ("c-client/*::*SSL*", _TLS),
-    ("c-client/1::Zookeeper_readOnly::testReadOnly", "recorded before there was a read-only mode"),
 )
 
 # Tests that fail on a single Apache server because they need more servers than there are.

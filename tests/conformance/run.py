@@ -73,7 +73,7 @@ MIXED = ((3, "1"), (3, "2,3"), (5, "1,4"))
 def plan(options: argparse.Namespace) -> list[Job]:
     """Every run that the options ask for; all there are, unless they say which servers.
 
-    Apache's baseline needs neither mixed ensembles nor single roles.
+    Apache's baseline needs no mixed ensembles; of single roles only those that are asked for (c-client's).
     """
     pairs = chosen(options.suite, options.cluster or [1, 3, 5])
     suites = list(dict.fromkeys(suite for suite, _ in pairs))

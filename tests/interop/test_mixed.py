@@ -27,7 +27,8 @@ def totals(reliability: Report) -> Iterator[dict[str, int]]:
         assert not missing, f"never seen: {missing}"
 
 
-CHANGES = 6
+CHANGES = 10
+"""Leaders killed in each mix; the scoreboard asks for three mixes of as many in every run of CI."""
 
 
 def run(mix: Mix, folder: Path, changes: int) -> dict[str, int]:
