@@ -44,6 +44,19 @@ class KeyProvider:
         return "key" + id
 
 
+class HomeProvider(KeyProvider):
+    """A plugin that looks at the path and the permission: whoever has a home may write below it."""
+
+    def scheme(self) -> str:
+        return "home"
+
+    def matches(self, id: str, acl_id: str) -> bool:
+        raise AssertionError("the one that knows the path is asked")
+
+    def matches_at(self, id: str, acl_id: str, path: str, perm: int) -> bool:
+        return perm == PERM_READ or path.startswith(f"/{acl_id}/{id}/")
+
+
 def providers(skip_acl: bool = False) -> Providers:
     return Providers([*default_providers(), EnsembleProvider("one"), KeyProvider()], skip_acl)
 
@@ -73,8 +86,8 @@ def providers(skip_acl: bool = False) -> Providers:
     ],
 )
 def test_check_acl(acl: list[ACL], perm: int, ids: list[Id], allowed: bool) -> None:
-    assert providers().check_acl(acl, perm, ids) is allowed
-    assert providers(skip_acl=True).check_acl(acl, perm, ids)
+    assert providers().check_acl(acl, perm, ids, "/a") is allowed
+    assert providers(skip_acl=True).check_acl(acl, perm, ids, "/a")
 
 
 @pytest.mark.parametrize(
@@ -160,3 +173,12 @@ def test_users() -> None:
     ]
     assert registry.users(ids) == "10.0.0.1,bob,key4"
     assert registry.users([]) == ""
+
+
+def test_a_scheme_that_sees_the_path_is_told_of_it() -> None:
+    mine = Providers([*default_providers(), HomeProvider()])
+    acl, ids = [ACL(PERM_ALL, Id("home", "home"))], [Id("home", "7")]
+    assert mine.check_acl(acl, PERM_WRITE, ids, "/home/7/a")
+    assert not mine.check_acl(acl, PERM_WRITE, ids, "/home/8/a")
+    assert mine.check_acl(acl, PERM_READ, ids, "/home/8/a")
+    assert not mine.check_acl(acl, PERM_READ, [HOME], "/home/8/a")

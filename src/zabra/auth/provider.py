@@ -1,7 +1,7 @@
 """AuthenticationProvider: what the server asks of one authentication scheme.
 
 Providers are looked up by scheme in ``registry.Providers``; plugins add their own.  Source: upstream
-``AuthenticationProvider``.
+``AuthenticationProvider``, ``ServerAuthenticationProvider``.
 """
 
 from typing import Protocol
@@ -29,3 +29,10 @@ class AuthenticationProvider(Protocol):
 
     def user_name(self, id: str) -> str:
         """The name of the user, without secrets, for whoAmI and audit."""
+
+
+class PathAuthenticationProvider(AuthenticationProvider, Protocol):
+    """A scheme whose answer depends on what is asked for, not only on who asks."""
+
+    def matches_at(self, id: str, acl_id: str, path: str, perm: int) -> bool:
+        """As ``matches``, which is not asked then: for any bit of ``perm`` (codes.PERM_*), at ``path``."""

@@ -3,7 +3,9 @@
 Source: upstream ``ProviderRegistry``, ``ZooKeeperServer.checkACL``, ``PrepRequestProcessor.fixupACL``.
 """
 
-from zabra.auth.provider import AuthenticationProvider
+from typing import cast
+
+from zabra.auth.provider import AuthenticationProvider, PathAuthenticationProvider
 from zabra.auth.schemes import SUPER, DigestProvider, IpProvider
 from zabra.proto.codes import ERR_INVALID_ACL
 from zabra.proto.errors import KeeperError
@@ -21,13 +23,19 @@ class Providers:
     ``skip_acl`` is ``zookeeper.skipACL``: every check succeeds.
     """
 
-    __slots__ = ("_by_scheme", "skip_acl")
+    __slots__ = ("_at_paths", "_by_scheme", "skip_acl")
 
     def __init__(self, providers: list[AuthenticationProvider], skip_acl: bool = False) -> None:
         self._by_scheme: dict[str, AuthenticationProvider] = {}
         self.skip_acl: bool = skip_acl
+        # Those of them that want to know the path.
+        self._at_paths: dict[str, PathAuthenticationProvider] = {}
         for provider in providers:
-            self._by_scheme[provider.scheme()] = provider
+            scheme = provider.scheme()
+            self._by_scheme[scheme] = provider
+            self._at_paths.pop(scheme, None)
+            if hasattr(provider, "matches_at"):
+                self._at_paths[scheme] = cast(PathAuthenticationProvider, provider)
 
     def get(self, scheme: str) -> AuthenticationProvider | None:
         """The provider of a scheme."""
@@ -42,8 +50,8 @@ class Providers:
         provider = self._by_scheme.get(scheme)
         return None if provider is None else provider.handle_authentication(auth)
 
-    def check_acl(self, acl: list[ACL], perm: int, ids: list[Id]) -> bool:
-        """Whether a connection with ``ids`` may do any of ``perm`` (codes.PERM_*) under ``acl``.
+    def check_acl(self, acl: list[ACL], perm: int, ids: list[Id], path: str) -> bool:
+        """Whether a connection with ``ids`` may do any of ``perm`` (codes.PERM_*) under ``acl`` at ``path``.
 
         An empty list allows everything, and so it does to the super user.
         """
@@ -57,12 +65,18 @@ class Providers:
                 return True
         allowed = False
         for entry in acl:
-            if entry.perms & perm and self._matches(entry.id, ids):
+            if entry.perms & perm and self._matches(entry.id, perm, ids, path):
                 allowed = True
                 break
         return allowed
 
-    def _matches(self, acl_id: Id, ids: list[Id]) -> bool:
+    def _matches(self, acl_id: Id, perm: int, ids: list[Id], path: str) -> bool:
+        at_paths = self._at_paths.get(acl_id.scheme)
+        if at_paths is not None:
+            for id in ids:
+                if id.scheme == acl_id.scheme and at_paths.matches_at(id.id, acl_id.id, path, perm):
+                    return True
+            return False
         provider = self._by_scheme.get(acl_id.scheme)
         if provider is None:
             return False

@@ -56,5 +56,5 @@ class ReadContext:
 
     def require(self, acl: list[ACL], perm: int, path: str) -> None:
         """Raises NOAUTH unless one of the connection's ids may do ``perm``."""
-        if not self.providers.check_acl(acl, perm, self.ids):
+        if not self.providers.check_acl(acl, perm, self.ids, path):
             raise KeeperError(codes.ERR_NO_AUTH, path)

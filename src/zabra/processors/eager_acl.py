@@ -42,7 +42,7 @@ def eager_acl_error(tree: DataTree, providers: Providers, request: Request) -> i
         except KeeperError as error:
             return error.code
     node = tree.find(path)
-    if node is None or providers.check_acl(tree.acl_of(node), perm, request.ids):
+    if node is None or providers.check_acl(tree.acl_of(node), perm, request.ids, path):
         return codes.OK
     return codes.ERR_NO_AUTH
 

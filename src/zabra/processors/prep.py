@@ -157,7 +157,7 @@ class Prep:
 
     def require_acl(self, acl: list[ACL], perm: int, ids: list[Id], path: str) -> None:
         """Raises NOAUTH unless one of ``ids`` may do ``perm``."""
-        if not self.providers.check_acl(acl, perm, ids):
+        if not self.providers.check_acl(acl, perm, ids, path):
             raise KeeperError(codes.ERR_NO_AUTH, path)
 
     def put(self, record: ChangeRecord, is_new: bool) -> None:

@@ -76,7 +76,7 @@ class GetACL(Operation):
         node = require_node(context, path)
         acl = context.tree.acl_of(node)
         context.require(acl, codes.PERM_READ | codes.PERM_ADMIN, path)
-        if not context.providers.check_acl(acl, codes.PERM_ADMIN, context.ids):
+        if not context.providers.check_acl(acl, codes.PERM_ADMIN, context.ids, path):
             acl = mask_digest_ids(acl)
         write_acl_vector(w, acl)
         node.encode_stat(w)

@@ -769,7 +769,8 @@ class Serving:
                 conn = self.connections.get(watcher)
                 if conn is None:
                     continue
-                if acl and not self.host.providers.check_acl(acl, codes.PERM_READ, conn.context.ids):
+                ids = conn.context.ids
+                if acl and not self.host.providers.check_acl(acl, codes.PERM_READ, ids, one.path):
                     continue
                 conn.out.write_raw(frame)
                 conn.sent += 1
