@@ -174,7 +174,7 @@ def test_a_stopped_leader_wakes_up_to_no_authority(world: World) -> None:
     path = world.node()
     old = world.leader()
     stale = world.session(old)
-    world.member(old).signal(signal.SIGSTOP)
+    world.member(old).freeze()
     stale.ask(calls.set_data(path, b"stale"))
     new = world.another_leader(old)
     fresh = world.session(new)

@@ -139,6 +139,16 @@ def test_without_a_file_there_is_a_default(server: StartServer, tmp_path: Path) 
     assert (tmp_path / "zabra-data" / "version-2").is_dir()
 
 
+def test_upstreams_arguments_in_place_of_a_file(server: StartServer, tmp_path: Path) -> None:
+    started = server("0", "./data", "500")
+    started.wait_line(r"serving on \S+:\d+  data \./data ")
+    assert started.end(signal.SIGTERM) == 0
+    assert (tmp_path / "data" / "version-2").is_dir()
+    wrong = server("0", "./data", "soon")
+    assert wrong.end() == 2
+    assert wrong.text == "error: command line:3: tickTime: 'soon' is not a whole number\n"
+
+
 def test_everything_wrong_and_doubtful_is_said_at_once(server: StartServer, tmp_path: Path) -> None:
     cfg = write_cfg(tmp_path, "dataDir=./d", "tickTime=soon", "clientPrt=2181", "maxClientCnxns=-1")
     started = server(cfg)
@@ -161,7 +171,7 @@ def test_an_unknown_key_is_an_error_where_that_is_asked_for(server: StartServer,
     assert strict.text == f"error: {cfg}:2: snapcount: unknown key (did you mean snapCount?)\n"
 
 
-@pytest.mark.parametrize("arguments", [["no.cfg"], ["a.cfg", "b.cfg"], ["--what"]])
+@pytest.mark.parametrize("arguments", [["no.cfg"], ["a.cfg", "b.cfg"], ["1", "d", "2", "3", "4"], ["--what"]])
 def test_a_bad_invocation(server: StartServer, arguments: list[str]) -> None:
     assert server(*arguments).end() == 2
 

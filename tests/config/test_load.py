@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zabra.config.load import (
+    ArgumentsError,
     ConfigErrors,
     arguments_as_text,
     default_config,
@@ -193,7 +194,7 @@ def test_arguments_instead_of_a_file() -> None:
     assert config.max_client_connections_per_ip == 7
     assert arguments_as_text(["2181", "/d"]) == "clientPort=2181\ndataDir=/d\n"
     for wrong in ([], ["1"], ["1", "2", "3", "4", "5"]):
-        with pytest.raises(ValueError, match="expected clientPort"):
+        with pytest.raises(ArgumentsError, match="or clientPort dataDir"):
             arguments_as_text(wrong)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 from tests.interop import crowds, witness
 from tests.interop.members import Mixed
 from tests.interop.processes import ServerProcess, poll
@@ -28,7 +26,7 @@ def leave_behind(ensemble: Mixed, leader: int, writer: Session, path: str) -> No
     others = [ensemble.members[sid] for sid in ensemble.voters() if sid != leader]
     logged = last_logged(first)
     for other in others:
-        other.signal(signal.SIGSTOP)
+        other.freeze()
     writer.ask(calls.create(path, b""))
     poll("the leader logs the txn", 10, lambda: last_logged(first) > logged or None)
     for member in (first, *others):

@@ -230,6 +230,18 @@ class ServerProcess:
         """Sends a signal, for instance SIGSTOP and SIGCONT."""
         os.kill(self.pid, number)
 
+    def freeze(self) -> None:
+        """SIGSTOP; returns when every thread has stopped, which the signal alone does not wait for."""
+        self.signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+
+        def stopped() -> bool | None:
+            # "pid (name) state ...", where the name may hold anything.
+            states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()]
+            return set(states) == {"T"} or None
+
+        poll(f"{self.name} has stopped", 10, stopped)
+
     def stop(self, timeout_s: float = 20.0) -> int | None:
         """SIGTERM, then SIGKILL after ``timeout_s``; returns the exit code, None when it never ran."""
         if self._process is None:

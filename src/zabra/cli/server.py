@@ -13,7 +13,7 @@ from typing import Final
 from zabra.cli.config import FLAGS_VARIABLE, flags_of_environment, print_problems, read_file
 from zabra.cli.plan import plan_of
 from zabra.cli.words import words_of
-from zabra.config.load import load_config, parse_config
+from zabra.config.load import ArgumentsError, arguments_as_text, load_config, parse_config
 from zabra.config.server import ConfigErrors, ServerConfig
 from zabra.plugins.attach import AttachedPublishers, open_door
 from zabra.plugins.registry import PublisherError
@@ -51,7 +51,12 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Runs one ZooKeeper server.  Without a file: a standalone server on 127.0.0.1:2181 "
         "with its data in ./zabra-data.",
     )
-    parser.add_argument("config", nargs="?", help="a zoo.cfg, as Apache ZooKeeper's")
+    parser.add_argument(
+        "config",
+        nargs="*",
+        help="a zoo.cfg, as Apache ZooKeeper's; or, as upstream takes them: clientPort dataDir [tickTime] "
+        "[maxClientCnxns]",
+    )
     parser.add_argument(
         "-D",
         "--set",
@@ -68,19 +73,20 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def configure(arguments: argparse.Namespace) -> ServerConfig:
     """The configuration that was asked for; prints warnings.  Raises ConfigErrors."""
-    if arguments.config is None:
-        config, warnings = parse_config(
-            EMBEDDED_DEFAULT,
+    given = arguments.config
+    if len(given) == 1:
+        config, warnings = load_config(
+            given[0],
             arguments.set,
-            name="embedded default",
             read=read_file,
             strict=arguments.strict,
             environment=flags_of_environment(),
         )
     else:
-        config, warnings = load_config(
-            arguments.config,
+        config, warnings = parse_config(
+            arguments_as_text(given) if given else EMBEDDED_DEFAULT,
             arguments.set,
+            name="command line" if given else "embedded default",
             read=read_file,
             strict=arguments.strict,
             environment=flags_of_environment(),
@@ -101,6 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
         config = configure(arguments)
     except ConfigErrors as errors:
         print_problems(errors)
+        return EXIT_BAD_INVOCATION
+    except ArgumentsError as error:
+        print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INVOCATION
     except ValueError as error:
         print(f"error: environment: {FLAGS_VARIABLE}: {error}", file=sys.stderr)

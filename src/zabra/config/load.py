@@ -85,13 +85,17 @@ def default_config(data_dir: str = "data", **changes: object) -> ServerConfig:
     return changed
 
 
+class ArgumentsError(Exception):
+    """What stands in place of a zoo.cfg is none of upstream's forms."""
+
+
 def arguments_as_text(arguments: Sequence[str]) -> str:
     """``zoo.cfg`` text for upstream's other way to start: clientPort dataDir [tickTime] [maxClientCnxns].
 
-    Raises ValueError for another number of arguments.
+    Raises ArgumentsError for another number of arguments.
     """
     if not 2 <= len(arguments) <= 4:
-        raise ValueError("expected clientPort dataDir [tickTime] [maxClientCnxns]")
+        raise ArgumentsError("expected zoo.cfg, or clientPort dataDir [tickTime] [maxClientCnxns]")
     keys = ("clientPort", "dataDir", "tickTime", "maxClientCnxns")
     return "".join(f"{key}={value}\n" for key, value in zip(keys, arguments, strict=False))
 
@@ -259,6 +263,7 @@ def shown_value(option: Option, config: ServerConfig) -> str:
 
 
 __all__ = [
+    "ArgumentsError",
     "ConfigErrors",
     "ConfigProblem",
     "ConfigWarning",
