@@ -728,6 +728,15 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
+        "own-outgrown-leader",
+        "a voter that had accepted a later epoch never got in again for as long as the leader was there",
+        (
+            _LEADING,
+            "        if not handler.is_observer and self.is_outgrown",
+            "        if handler.is_observer and self.is_outgrown",
+        ),
+    ),
+    Mutant(
         "own-crash-between-txns-and-epoch",
         "1faf981: a crash between the txns of a sync and its epoch kept the server from starting",
         (

@@ -6,14 +6,14 @@ from zabra.proto import codes
 from zabra.proto.packets import encode_packet
 from zabra.sim.events import Scheduler
 from zabra.sim.gate import ACKLD, RAW_BYTES, SNAPSHOT_BYTES, SNAPSHOT_END, Cutter, Gate, Splitter
-from zabra.sim.network import End, Network, Owner
+from zabra.sim.network import End, Network
 from zabra.sim.prng import Prng
 
 PORT = 2888
 
 
-class Listener(Owner):
-    """Keeps what it is sent."""
+class Listener:
+    """An ``Owner`` that keeps what it is sent."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -32,6 +32,12 @@ class Listener(Owner):
 
     def link_lost(self, end: End) -> None:
         self.lost += 1
+
+    def dial_failed(self, dial_id: int) -> None:
+        raise AssertionError("somebody listens")
+
+    def link_congested(self, end: End, congested: bool) -> None:
+        raise AssertionError("so little does not congest")
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])

@@ -110,6 +110,7 @@ def test_a_multi_is_all_or_nothing() -> None:
     assert ("/a" in model.nodes, len(events)) == (True, 2)
 
 
+@pytest.mark.interpreted
 def test_an_unknown_pairing_of_type_and_record_is_refused() -> None:
     with pytest.raises(ModelError, match="type 77"):
         Model().apply(TxnEntry(TxnHeader(1, 1, 1, 1, 77), Txn(1, b""), None, b""))  # type: ignore[arg-type]

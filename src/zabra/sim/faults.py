@@ -49,7 +49,12 @@ KINDS: Final = (
     Kind("clog", "one direction between two servers stands still, then goes on", True),
     Kind("swizzle clog", "servers are clogged one by one, and unclogged in another order", True),
     Kind("cut", "a connection breaks in the middle of what is on its way"),
-    Kind("cut at a packet", "a connection between two servers breaks right behind a packet of a kind", True),
+    Kind(
+        "cut at a packet",
+        "a connection between two servers breaks right behind a packet of a kind",
+        True,
+        chance=0.5,
+    ),
     Kind("one-way partition", "nothing gets from one server to another, the way back is open", True),
     Kind("partition", "the servers fall into two parts that do not reach each other", True),
     Kind("isolate leader", "nobody reaches the leader, or the leader reaches nobody", True),
@@ -92,8 +97,7 @@ KIND_NAMES: Final = tuple(kind.name for kind in KINDS)
 
 # Behind what a connection may break: each is a step of synchronisation, or of what follows.
 _CUT_BEHIND: Final = (
-    SNAPSHOT_END,
-    SNAPSHOT_END,
+    *[SNAPSHOT_END] * 4,
     codes.PACKET_LEADERINFO,
     codes.PACKET_ACKEPOCH,
     codes.PACKET_DIFF,
@@ -387,7 +391,7 @@ class Nemesis:
         return True
 
     def _cut_at_packet(self) -> bool:
-        if self.cutter is None or self.cutter.kind is not None:
+        if self.cutter is None:
             return False
         self.cutter.kind = self.prng.pick(_CUT_BEHIND)
         self.cutter.skip = self.prng.below(3)
@@ -625,12 +629,20 @@ class Nemesis:
             # What it has promised, or told of others' promises, must be found without it.
             up = self._up()
             last = machine if self.prng.chance(0.5) or not up else self.prng.pick(up)
-            # With its leader away too, what only the two of them have is not found.
-            leader = self._leader() if how == 4 else None
+            leader = self._leader()
+            if how == 4 and leader is not None:
+                # With its leader away, too, what only the two of them have is not found.  An observer comes
+                # at once: nobody counts on it, and it has what is not to be.
+                last = leader if sid in self.cluster.shape.observers else machine
             for one in up:
                 one.cut_power(self.prng.chance(0.3))
-                late = 1_000 + self.prng.below(4_000) if one in (last, leader) else self.prng.below(500)
+                is_late = one is last or (how == 4 and one is leader)
+                late = 1_000 + self.prng.below(4_000) if is_late else self.prng.below(500)
                 self._return_later(one, 1 + late)
+            if how == 1 and self.prng.chance(0.4):
+                # What one of them alone has it may send to another, and then be gone again.
+                self._strike = ("snapshot", 4)
+                self._strike_in = 0
         else:
             self._end(machine)
 

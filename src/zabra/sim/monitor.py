@@ -142,6 +142,8 @@ class ClusterMonitor:
         self.seen_us: dict[int, int] = {}
         self.proposed_us: dict[int, int] = {}
         self._proposed: dict[int, bytes] = {}
+        # What stood before each of these, and before the start of each epoch, in the history it was added to.
+        self._before: dict[int, int] = {}
         self.leader_since_us: dict[int, int] = {}
         self._now_us = 0
         # Whoever reads along: ("disks" or "commits", a line).
@@ -216,7 +218,7 @@ class ClusterMonitor:
         if kept and (kept[0].header.zxid <= head or kept[0].header.zxid == head + 1):
             missing = [entry for entry in kept if head < entry.header.zxid <= until]
         else:
-            missing = self._find_in_logs(process, head, until)
+            missing = self._find_in_logs(process, head, until) or self._walk_back(head, until)
         for entry in missing:
             self._extend(entry)
         if self.head() < until and until & COUNTER_MASK:
@@ -237,6 +239,20 @@ class ClusterMonitor:
             if entries and entries[-1].header.zxid == until:
                 return entries
         return []
+
+    def _walk_back(self, head: int, until: int) -> list[TxnEntry]:
+        """Where snapshots have replaced every log: from each txn to the one it was proposed on top of."""
+        found: list[TxnEntry] = []
+        zxid = until
+        while zxid > head:
+            raw = self._proposed.get(zxid)
+            if raw is not None:
+                found.append(decode_txn(raw))
+            elif zxid & COUNTER_MASK:
+                return []
+            zxid = self._before.get(zxid, -1)
+        found.reverse()
+        return found if zxid == head else []
 
     def _position(self, process: Process) -> int:
         position: int = process.notes.get("position", -1)
@@ -353,6 +369,7 @@ class ClusterMonitor:
         leader = self.leaders.get(epoch)
         if leader is None:
             self.leaders[epoch] = me
+            self._before[epoch << 32] = process.notes.get("before", 0)
             self.leader_since_us[epoch] = self._now_us
             self.judgement.count("leaders")
             self._moment("leads", process.sid)
@@ -362,16 +379,22 @@ class ClusterMonitor:
     def submitted(self, process: Process, commands: list[DiskCommand]) -> None:
         """Notes when each txn was first handed to a log: by the leader, as it was made."""
         now = process.machine.scheduler.now_us
+        tail: int = process.notes.get("tail", 0)
         for command in commands:
+            if command.kind in (DISK_TRUNCATE, DISK_SNAPSHOT_END):
+                tail = command.zxid
             for entry in command.entries:
                 zxid = entry.header.zxid
+                before, tail = tail, zxid
                 # A zxid whose first txn was lost with its leader may be given to another one.
                 if self._proposed.get(zxid) != entry.raw:
                     self._proposed[zxid] = entry.raw
+                    self._before[zxid] = before
                     self.proposed_us[zxid] = now
                     if entry.header.type == codes.OP_RECONFIG:
                         self._view_proposed = max(self._view_proposed, zxid)
                         self._moment("view proposed", process.sid)
+        process.notes["tail"] = tail
 
     def logged(self, process: Process, commands: list[DiskCommand]) -> None:
         """Notes what a disk has promised."""
@@ -441,6 +464,7 @@ class ClusterMonitor:
         promise.uncertain = False
         promise.damaged = False
         promise.zxid = recovered.last_zxid
+        process.notes["tail"] = max(0, recovered.last_zxid)
 
     def refused(self, machine: Machine, reason: str) -> None:
         """Only a damaged disk may be refused."""

@@ -179,7 +179,7 @@ def draw_options(seed: int) -> Options:
     out.near_rollover = out.voters > 1 and extras.chance(0.1)
     out.local_sessions = extras.chance(0.12)
     out.quotas = extras.chance(0.15)
-    out.force_snap = extras.chance(0.12)
+    out.force_snap = extras.chance(0.2)
     out.container_ms = extras.pick([200, 1000, 5000])
     out.snapshot_nodes = extras.pick([1, 2, 7, 7])
     if RECONFIG in out.faults and (out.groups or (out.voters < 3 and not out.observers)):

@@ -42,7 +42,7 @@ from zabra.server.serving import Serving
 from zabra.server.views import LeaderView, RoleView, SizeStats, quorum_view
 from zabra.zab import phases
 from zabra.zab.broadcast import Broadcast, Proposal
-from zabra.zab.discovery import PROCEED, REFUSE, DiscoveryStep, EpochProposer, StateSummary
+from zabra.zab.discovery import EPOCH_MAX, PROCEED, REFUSE, DiscoveryStep, EpochProposer, StateSummary
 from zabra.zab.quorum import AckSet, verifier_of
 from zabra.zab.synchronization import NewLeaderAcks
 
@@ -229,6 +229,8 @@ class Leading(Proposing, LearnerMaster, Membership):
             # Two servers with one id: its acks would count as this server's own.
             handler.close(f"sid {handler.sid} is the leader's own")
             return
+        if not handler.is_observer and self.is_outgrown(handler.sid, packet.zxid >> 32):
+            return
         for other in list(self.handlers.values()):
             if other.introduced and other.sid == handler.sid and other is not handler:
                 # Acks that are still on their way there were given in a former life.
@@ -238,6 +240,18 @@ class Leading(Proposing, LearnerMaster, Membership):
             f"{'observer' if handler.is_observer else 'follower'}, accepted epoch {packet.zxid >> 32}"
         )
         self.discovered(self.proposer.learner_info(handler.sid, packet.zxid >> 32), handler)
+
+    def is_outgrown(self, sid: i64, accepted_epoch: i64) -> bool:
+        """Whether a voter can never follow this leader, having accepted a later epoch; then the leader ends.
+
+        It had joined somebody who did not come to lead.  Upstream's leader stays, and the voter comes again
+        and again until something else ends the epoch: for so long a quorum has a server less to lose.
+        """
+        epoch: i64 = self.epoch_zxid >> 32
+        if epoch == 0 or accepted_epoch <= epoch or accepted_epoch > EPOCH_MAX or not self.peer.is_voter(sid):
+            return False
+        self.end(f"voter {sid} has accepted epoch {accepted_epoch}, and can follow only a later one")
+        return True
 
     def discovered(self, step: DiscoveryStep, handler: LearnerHandler | None) -> None:
         """Does what discovery asks for; ``handler`` is whose packet it was about."""
