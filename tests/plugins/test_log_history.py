@@ -103,11 +103,28 @@ def test_purged_and_replaced_meanwhile(disk, log):
         read(late)
 
 
+@pytest.mark.parametrize("rolled", [False, True])
+def test_what_was_never_committed_and_is_cut_off_is_not_told(disk, log, rolled):
+    """It was there when the log was read, as what another leader has not."""
+    history = LogHistory(disk, disk, E1)
+    write(log, E1 + 1, E1 + 2, E1 + 3)
+    if rolled:
+        log.roll()
+    write(log, E1 + 4, E1 + 5)
+    assert read(history, E1 + 3, 1) == [E1 + 1]
+    assert read(history, E1 + 3) == [E1 + 2, E1 + 3]
+    assert read(history, E1 + 3) == []
+    log.truncate(E1 + 3)
+    write(log, E2 + 1, E2 + 2)
+    assert read(history, E2 + 1) == [E2 + 1]
+    assert read(history) == [E2 + 2]
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_any_interleaving(disk, log, seed):
     rng = random.Random(seed)
     history = LogHistory(disk, disk, E1)
-    zxid, written, got = E1 + 1, [E1 + 1], []
+    zxid, written, got, committed = E1 + 1, [E1 + 1], [], 1
     write(log, zxid)
     for _ in range(120):
         what = rng.random()
@@ -120,8 +137,14 @@ def test_any_interleaving(disk, log, seed):
             written += batch
         elif what < 0.6:
             log.roll()
-        elif written:
-            got += read(history, rng.choice([*written, ALL]), rng.choice([1, 200, 10000]))
+        elif what < 0.65 and committed < len(written):
+            # Another leader, who knows what is committed.
+            log.truncate(written[committed - 1])
+            del written[committed:]
+            zxid = (zxid >> 32) + 1 << 32
+        else:
+            committed = rng.randrange(max(1, committed), len(written) + 1)
+            got += read(history, written[rng.randrange(committed)], rng.choice([1, 200, 10000]))
             assert got == written[: len(got)]
     while len(got) < len(written):
         got += read(history)

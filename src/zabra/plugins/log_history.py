@@ -67,7 +67,37 @@ class LogHistory:
             self.after = entry.zxid
             found.append(entry.raw)
             size += len(entry.raw)
+        self._forget_beyond(upto)
         return found
+
+    def _forget_beyond(self, upto: int) -> None:
+        """What was read ahead beyond ``upto`` is read again when it is wanted.
+
+        It may not be committed: another leader may have it cut off, and other txns take its place.
+        """
+        pending = self._pending
+        beyond = 0
+        while beyond < len(pending) and pending[beyond].zxid > upto:
+            beyond += 1
+        if not beyond:
+            return
+        first = pending[beyond - 1]
+        del pending[:beyond]
+        assert self._file is not None
+        try:
+            reader = LogFileReader(self._disk, self._file.path)
+        except FileNotFoundError:
+            self._lose_place()
+            return
+        reader.end = first.offset
+        reader.last_zxid = self.after
+        self._reader = reader
+        self._is_complete = False
+
+    def _lose_place(self) -> None:
+        """The file is gone: whether history still reaches back shows anew."""
+        self._file = self._reader = None
+        self._proved = self._is_complete = False
 
     def _check(self, entry: LogEntry) -> None:
         """Raises Compacted where something may be missing before ``entry``."""
@@ -94,9 +124,7 @@ class LogHistory:
             try:
                 more = self._fill()
             except FileNotFoundError:
-                # Purged: whether history still reaches back shows anew.
-                self._file = self._reader = None
-                self._proved = self._is_complete = False
+                self._lose_place()
                 continue
             if not more:
                 return None
