@@ -401,6 +401,17 @@ GAUGE_SETS: Final[tuple[GaugeRow, ...]] = (
     GaugeRow("quota_bytes_limit_per_namespace", "all", "bytes", "limit on data, by top-level node"),
     GaugeRow("quota_count_usage_per_namespace", "all", "nodes", "nodes under a quota, by top-level node"),
     GaugeRow("quota_bytes_usage_per_namespace", "all", "bytes", "data under a quota, by top-level node"),
+    GaugeRow(
+        "publisher_cursor", "all", "zxid", "how far its target has everything, by publisher; -1: unknown"
+    ),
+    GaugeRow("publisher_is_publishing", "all", "0 or 1", "1 while it is open and not failing, by publisher"),
+    GaugeRow("publisher_txns", "all", "txns", "published since the server's start, by publisher"),
+    GaugeRow("publisher_snapshots", "all", "snapshots", "published since the server's start, by publisher"),
+    GaugeRow("publisher_failures", "all", "failures", "after which it began anew, by publisher"),
+    GaugeRow("mirror_checks", "all", "checks", "comparisons with its target since it was opened, by mirror"),
+    GaugeRow(
+        "mirror_differences", "all", "nodes", "found by the last comparison; -1 before the first, by mirror"
+    ),
 )
 
 

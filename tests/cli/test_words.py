@@ -12,3 +12,10 @@ def test_words_obey_the_configuration() -> None:
     assert drive.word(answer, "ruok") == "imok"
     assert drive.word(answer, "srvr").startswith("Zookeeper version: 3.8.0-")
     assert drive.word(answer, "stat") == "stat is not executed because it is not in the whitelist.\n"
+
+
+def test_what_runs_beside_the_server_is_in_mntr() -> None:
+    drive = Drive()
+    config = config_with(four_letter_words=("*",))
+    answer = words_of(config, drive.server, lambda: {"publisher_cursor": {"audit": 7}})
+    assert "\nzk_audit_publisher_cursor\t7\n" in drive.word(answer, "mntr")

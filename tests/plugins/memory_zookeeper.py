@@ -96,7 +96,8 @@ class MemorySession:
 
     async def call(self, call: Call):
         """At once."""
-        assert not self.closed
+        if self.closed:
+            raise ConnectionError("the session is closed")
         return self.zookeeper.carry_out(call)
 
     async def close(self) -> None:

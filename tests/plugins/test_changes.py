@@ -85,7 +85,10 @@ def test_the_end_of_a_session_takes_its_ephemerals_first():
         ("delete", "/b", 0),
         ("closeSession", "", 0x55),
     ]
-    assert [change.op for change in changes_of(codes.OP_CLOSE_SESSION, None).changes] == ["closeSession"]
+    (alone,) = changes_of(codes.OP_CLOSE_SESSION, None).changes
+    assert (alone.op, alone.owner, alone.unlisted) == ("closeSession", 0x55, True)
+    (empty,) = changes_of(codes.OP_CLOSE_SESSION, CloseSessionTxn([])).changes
+    assert not empty.unlisted
 
 
 def test_owners_of_containers_and_of_nodes_with_a_ttl():

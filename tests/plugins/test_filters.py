@@ -37,6 +37,13 @@ def test_of(path, ops, left):
     assert [[change.index for change in txn.changes] for txn in found] == ([] if left is None else [left])
 
 
+def test_the_end_of_a_session_that_does_not_say_what_went_with_it():
+    """It may have been at the path; whoever wants other ops only does not want this one."""
+    end = dataclasses.replace(TXN, changes=(Change(0, "closeSession", "", owner=7, unlisted=True),))
+    assert Filter("/a").of([end]) == [end]
+    assert Filter("/a", ["create"]).of([end]) == []
+
+
 def test_whoever_may_not_read_does_not_hear():
     (found,) = Filter(allows=lambda change: change.path == "/ab").of([TXN])
     assert [change.path for change in found.changes] == ["/ab"]

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from tests.plugins.helpers import E1, MemoryLog, Noted, create
 
+from zabra.metrics import GAUGE_SETS
 from zabra.plugins.cursors import CursorStore
 from zabra.plugins.feed import Feed
 from zabra.plugins.host import PublisherHost
@@ -100,6 +101,10 @@ def test_a_target_that_is_away_for_long(tmp_path):
         assert server.feed.memory_txns <= 5
         status = server.host.statuses()[0]
         assert (status.cursor, status.last_error) == (E1 + 1, "ConnectionError: target is away")
+        gauges = server.host.gauge_sets()
+        assert gauges["publisher_cursor"] == {"p": E1 + 1}
+        assert gauges["publisher_failures"] == {"p": status.failures}
+        assert sorted(gauges) == sorted([row.name for row in GAUGE_SETS if row.name.startswith("publisher_")])
         noted.fail = None
         await until(lambda: len(noted.told) == 101)
         assert noted.zxids == list(range(E1 + 1, E1 + 102))

@@ -55,7 +55,17 @@ CHANGES = st.one_of(
     ),
     st.builds(Change, st.integers(0, 9), st.just("delete"), PATHS),
     st.builds(Change, st.integers(0, 9), st.just("setACL"), PATHS, st.none(), st.integers(0, 9), ACLS),
-    st.builds(Change, st.just(1), st.just("closeSession"), st.just(""), NOTHING, st.just(-1), NOTHING, LONGS),
+    st.builds(
+        Change,
+        st.just(1),
+        st.just("closeSession"),
+        st.just(""),
+        NOTHING,
+        st.just(-1),
+        NOTHING,
+        LONGS,
+        st.booleans(),
+    ),
 )
 
 

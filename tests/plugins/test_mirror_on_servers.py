@@ -76,7 +76,7 @@ def test_random_operations_and_crashes_on_both_sides(tmp_path, capsys):
     async def main():
         rng = random.Random(8)
         async with AsyncEnsemble(1, folder=tmp_path / "target") as target:
-            options = mirror_options(target.connect_string)
+            options = mirror_options(target.connect_string, checkEveryMs="1000")
             async with AsyncEnsemble(1, options=options, folder=tmp_path / "source") as source:
                 there = ["/x"]
                 async with AsyncClient(source.connect_string) as client:
@@ -111,6 +111,9 @@ async def diverge_and_look(source, target, capsys):
         code, out = await asyncio.to_thread(told, capsys, "check", *two, "--settle", "0")
         assert code == mirror.EXIT_DIFFERENT
         assert out["differences"] == [{"path": "/stranger", "what": "only at the target", "nodes": 1}]
+        # The mirror finds it too, by itself.
+        gauges = source.members[1].publishers.gauge_sets
+        await source.wait("it is found", lambda: gauges()["mirror_differences"] == {"m": 1}, WITHIN_S)
         await client.delete("/y/stranger")
     code, out = await asyncio.to_thread(told, capsys, "check", *two)
     assert (code, out["differences"], out["source"]["hash"]) == (0, [], out["target"]["hash"])

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zabra.client import calls
+from zabra.plugins.filters import Filter
 from zabra.plugins.mirror_plan import (
     Bundle,
     Choices,
@@ -92,8 +93,18 @@ def test_steps():
 def test_a_session_that_ends_without_a_list_takes_what_we_know():
     translator = Translator(Choices("/", "/", "persistent"))
     translator.steps(txn(Change(0, "create", "/e", b"", 0, MINE, SESSION)))
-    steps = translator.steps(txn(Change(0, "closeSession", "", owner=SESSION), op="closeSession"))
-    assert told(steps) == [("delete", "/e")]
+    end = Change(0, "closeSession", "", owner=SESSION, unlisted=True)
+    assert told(translator.steps(txn(end, op="closeSession"))) == [("delete", "/e")]
+
+
+def test_a_session_whose_end_lists_what_goes_takes_that_once():
+    """Of which a filter has left one change."""
+    translator = Translator(Choices("/x", "/y", "persistent"))
+    translator.steps(txn(Change(0, "create", "/x/e", b"", 0, MINE, SESSION)))
+    (only,) = Filter("/x").of(
+        [txn(Change(0, "delete", "/x/e"), Change(1, "closeSession", "", owner=SESSION), op="closeSession")]
+    )
+    assert told(translator.steps(only)) == [("delete", "/y/e")]
 
 
 def test_a_cursor_is_read_as_it_was_written():

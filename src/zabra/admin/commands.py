@@ -242,7 +242,7 @@ def leader(context: AdminContext, view: ServerView, arguments: Arguments) -> Ans
 
 def monitor(context: AdminContext, view: ServerView, arguments: Arguments) -> Answer:
     """Every metric."""
-    return dict(monitor_values(view, context.version))
+    return dict(monitor_values(view, context.version, context.more_gauges()))
 
 
 def server_stats(context: AdminContext, view: ServerView, arguments: Arguments) -> Answer:

@@ -1,12 +1,14 @@
 """AdminContext: what commands may use beside the picture of the server: configuration, version, switches."""
 
 import os
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from zabra.admin.surroundings import folder_size
 from zabra.admin.version import is_old_form, version_text
 from zabra.config.load import DEFAULT_ORIGIN, describe
 from zabra.config.server import ServerConfig
+from zabra.metrics import Number
 from zabra.server.status import ServerView
 
 # The folder of snapshots or logs inside the one that is configured.
@@ -35,12 +37,24 @@ class Observable(Protocol):
         """Something was written to clients past the server."""
 
 
+# Gauges of what runs beside the server (its publishers, say), by name and key.
+MoreGauges = Callable[[], Mapping[str, Mapping[str, Number]]]
+
+
+def no_more_gauges() -> Mapping[str, Mapping[str, Number]]:
+    """Of a server with nothing beside it."""
+    return {}
+
+
 class AdminContext:
     """One per server; ``client_port`` and ``secure_client_port`` are -1 where there is no such door."""
 
-    def __init__(self, config: ServerConfig, server: Observable) -> None:
+    def __init__(
+        self, config: ServerConfig, server: Observable, more_gauges: MoreGauges = no_more_gauges
+    ) -> None:
         self.config = config
         self.server = server
+        self.more_gauges = more_gauges
         self.version = version_text(config.version_text)
         # Answers as servers before 3.6 wrote them.
         self.old_form = is_old_form(self.version)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from zabra.admin.commands import BY_WORD, NOT_SERVING, Command
-from zabra.admin.context import AdminContext, Observable
+from zabra.admin.context import AdminContext, MoreGauges, Observable, no_more_gauges
 from zabra.config.server import ServerConfig
 
 log = logging.getLogger("zabra")
@@ -68,8 +68,9 @@ class FourLetterWords:
         config: ServerConfig,
         server: Observable,
         clock_ms: Callable[[], float] = _monotonic_ms,
+        more_gauges: MoreGauges = no_more_gauges,
     ) -> None:
-        self.context = AdminContext(config, server)
+        self.context = AdminContext(config, server, more_gauges)
         self.enabled = enabled_words(config.four_letter_words, config.read_only_mode_enabled)
         self._clock_ms = clock_ms
         self._budget = Budget(clock_ms, COSTLY_SHARE, COSTLY_BURST_MS)

@@ -4,15 +4,26 @@ The order matters to one reader: collectd's plug-in looks at the first 4096 byte
 number of lines depends on the ensemble's use may come before the gauges.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from zabra.admin.surroundings import descriptor_limit, open_descriptors
 from zabra.metrics import GAUGES, Number
 from zabra.server.status import ServerView
 
 Value = Number | str
 
+NO_SETS: Final[Mapping[str, Mapping[str, Number]]] = MappingProxyType({})
 
-def monitor_values(view: ServerView, version: str) -> dict[str, Value]:
-    """Everything ``mntr`` prints, without the ``zk_`` before each name; ``view`` must have PART_METRICS."""
+
+def monitor_values(
+    view: ServerView, version: str, more: Mapping[str, Mapping[str, Number]] = NO_SETS
+) -> dict[str, Value]:
+    """Everything ``mntr`` prints, without the ``zk_`` before each name; ``view`` must have PART_METRICS.
+
+    ``more``: gauges that others than the server know, by name and key.
+    """
     out: dict[str, Value] = {"version": version, "server_state": view.role.name}
     if view.role.quorum is not None:
         out["peer_state"] = view.role.quorum.peer_state
@@ -22,7 +33,7 @@ def monitor_values(view: ServerView, version: str) -> dict[str, Value]:
     for row in GAUGES:
         if row.name in values:
             out[row.name] = values[row.name]
-    for name, members in gauge_sets(view).items():
+    for name, members in (*gauge_sets(view).items(), *more.items()):
         for key, value in members.items():
             out[f"{key}_{name}"] = value
     out.update(view.metrics)

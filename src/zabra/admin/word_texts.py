@@ -189,7 +189,7 @@ def envi(context: AdminContext, view: ServerView, rest: bytes) -> str:
 def mntr(context: AdminContext, view: ServerView, rest: bytes) -> str:
     """Every metric."""
     lines = []
-    for key, value in monitor_values(view, context.version).items():
+    for key, value in monitor_values(view, context.version, context.more_gauges()).items():
         lines.append(f"zk_{key}\t{value if isinstance(value, str) else mntr_text(value)}\n")
     return "".join(lines)
 

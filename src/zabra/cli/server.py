@@ -134,7 +134,9 @@ async def serve(config: ServerConfig, tell: Callable[[str], None]) -> int:
             await join(plan, config.join, tell)
         # Everything that recovery makes stays: nothing in it is for the collector to look at, now or later.
         gc.disable()
-        running = await start(plan, lambda server: words_of(config, server), tell, publishers.informed)
+        running = await start(
+            plan, lambda server: words_of(config, server, publishers.gauge_sets), tell, publishers.informed
+        )
         gc.freeze()
         gc.enable()
         publishers.start(plan, running)

@@ -47,6 +47,10 @@ class AttachedPublishers:
         """The callback; None without publishers, so that a server pays nothing for what it has not."""
         return self._informed if self._plans or self._port is not None else None
 
+    def gauge_sets(self) -> Mapping[str, Mapping[str, int]]:
+        """For operators."""
+        return {} if self.host is None else self.host.gauge_sets()
+
     def _informed(self, entries: list[TxnEntry]) -> None:
         # What is told before ``start`` is in the log.
         if self.host is not None:

@@ -71,10 +71,13 @@ def _add(kind: int, record: TxnRecord, session_id: int, changes: list[Change], i
 
 
 def _add_close_session(record: TxnRecord, session_id: int, changes: list[Change]) -> None:
-    """The ephemerals go, in the order in which they are listed, and then the session."""
+    """The ephemerals go, in the order in which they are listed, and then the session.
+
+    Servers with closeSessionTxn.enabled=false, and Apache's before 3.6, list none.
+    """
     if isinstance(record, CloseSessionTxn):
         for path in record.paths2_delete:
             changes.append(Change(len(changes), "delete", path))
     elif record is not None:
         raise JuteError("a closeSession with another record")
-    changes.append(Change(len(changes), "closeSession", "", None, -1, None, session_id))
+    changes.append(Change(len(changes), "closeSession", "", None, -1, None, session_id, record is None))

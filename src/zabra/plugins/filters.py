@@ -12,7 +12,8 @@ OPS: Final = ("create", "delete", "setData", "setACL", "createSession", "closeSe
 class Filter:
     """Changes at and below ``path`` that are one of ``ops`` (empty: any) and that ``allows`` lets through.
 
-    With a path other than "/" sessions are left out: they have none.  Raises ValueError for a path that is
+    With a path other than "/" sessions are left out: they have none; but for the end of one whose txn does
+    not list the ephemerals that went with it, which may be at the path.  Raises ValueError for a path that is
     none, and for an op that there is not.
     """
 
@@ -35,7 +36,7 @@ class Filter:
 
     def wants(self, change: Change) -> bool:
         """Whether the change is let through."""
-        if not self.wants_path(change.path):
+        if not self.wants_path(change.path) and not change.unlisted:
             return False
         if self.ops and change.op not in self.ops:
             return False

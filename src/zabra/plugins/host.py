@@ -12,13 +12,20 @@ killed may know less than it has published.  Then it waits until the server has 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from zabra.plugins.cursors import CursorError, CursorStore, Reached
 from zabra.plugins.feed import Compacted, Feed, Subscription
-from zabra.plugins.publisher import WANTS_SNAPSHOT, CommittedTxn, Publisher, PublisherContext, TryLater
+from zabra.plugins.publisher import (
+    WANTS_SNAPSHOT,
+    CommittedTxn,
+    HasFigures,
+    Publisher,
+    PublisherContext,
+    TryLater,
+)
 from zabra.plugins.registry import PublisherPlan, filter_of
 from zabra.plugins.tree_snapshots import TreeSnapshots
 from zabra.proto.txn import TxnEntry
@@ -31,6 +38,9 @@ COMMITS_EVERY_S: Final = 0.2
 # The host's cursors are written at most this often: what is told twice after a crash.
 CURSOR_EVERY_S: Final = 0.2
 NOT_KNOWN: Final = -1
+# States of a publisher in which it is well.
+PUBLISHING: Final = "publishing"
+SNAPSHOT: Final = "snapshot"
 # How often it is noted how far a publisher with a cursor of its own has read: what is read again at a start.
 REACHED_EVERY_S: Final = 5.0
 # How long a stop waits for what a publisher has under way.
@@ -70,6 +80,7 @@ class PublisherStatus:
     snapshots: int
     failures: int
     last_error: str
+    figures: Mapping[str, int]
 
 
 class PublisherRun:
@@ -89,7 +100,9 @@ class PublisherRun:
         snapshots: TreeSnapshots,
     ) -> None:
         self.plan = plan
-        self._context = context
+        self._context = replace(
+            context, snapshot=lambda: snapshots.take(plan.host.path), reached=lambda: self.cursor
+        )
         self._feed = feed
         self._store = store
         self._snapshots = snapshots
@@ -112,6 +125,8 @@ class PublisherRun:
         self.last_error = ""
         self._failures_in_a_row = 0
         self._asked_pause_s = 0.0
+        self._publisher: object = None
+        self._last_figures: Mapping[str, int] = {}
 
     def status(self) -> PublisherStatus:
         """A picture for operators."""
@@ -125,7 +140,14 @@ class PublisherRun:
             self.snapshot_count,
             self.failures,
             self.last_error,
+            self._figures(),
         )
+
+    def _figures(self) -> Mapping[str, int]:
+        publisher: object = self._publisher
+        if isinstance(publisher, HasFigures):
+            self._last_figures = publisher.figures()
+        return self._last_figures
 
     def needs(self) -> int:
         """The zxid from which on the log is still needed for it; NOT_KNOWN: none is.
@@ -162,7 +184,10 @@ class PublisherRun:
         self.state = "opening"
         self._asked_pause_s = 0.0
         try:
+            # What the one before it had counted ends with it.
+            self._figures()
             publisher = self.plan.make()
+            self._publisher = publisher
             try:
                 await self._publish(publisher)
             finally:
@@ -213,7 +238,7 @@ class PublisherRun:
         else:
             reading = self._feed.subscribe(max(0, self.cursor))
         while True:
-            self.state = "publishing"
+            self.state = PUBLISHING
             try:
                 txns = await reading.next(self.plan.host.batch_txns, self.plan.host.batch_bytes)
             except Compacted as compacted:
@@ -244,7 +269,7 @@ class PublisherRun:
         return known.zxid
 
     async def _snap(self, publisher: Publisher) -> Subscription:
-        self.state = "snapshot"
+        self.state = SNAPSHOT
         snap = await self._snapshots.take(self.plan.host.path)
         await finish(publisher.snap(snap))
         self.snapshot_count += 1
@@ -392,6 +417,22 @@ class PublisherHost:
     def statuses(self) -> list[PublisherStatus]:
         """For operators, in the order of the configuration."""
         return [run.status() for run in self.runs]
+
+    def gauge_sets(self) -> dict[str, dict[str, int]]:
+        """The gauges of each publisher (``zabra.metrics.GAUGE_SETS``), by gauge and name."""
+        found: dict[str, dict[str, int]] = {}
+        for status in self.statuses():
+            values = {
+                "publisher_cursor": status.cursor,
+                "publisher_is_publishing": int(status.state in (PUBLISHING, SNAPSHOT)),
+                "publisher_txns": status.published_txns,
+                "publisher_snapshots": status.snapshots,
+                "publisher_failures": status.failures,
+                **status.figures,
+            }
+            for gauge, value in values.items():
+                found.setdefault(gauge, {})[status.name] = value
+        return found
 
     def keep_zxid(self) -> int:
         """The first zxid that the slowest publisher still needs, for ``purge``; -1: none needs any.

@@ -60,6 +60,8 @@ def change_object(change: Change) -> dict[str, Any]:
         out["acl"] = acl_object(change.acl)
     if change.owner:
         out["owner"] = hex_of(change.owner)
+    if change.unlisted:
+        out["unlisted"] = True
     return out
 
 
@@ -111,6 +113,7 @@ def _change_of(row: dict[str, Any]) -> Change:
         int(row.get("version", -1)),
         None if acl is None else tuple([_acl_of(entry) for entry in acl]),
         _signed(row.get("owner", "0x0")),
+        bool(row.get("unlisted", False)),
     )
 
 

@@ -8,7 +8,7 @@ does not, or the time is up.
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +16,7 @@ from zabra.client import calls
 from zabra.plugins.mirror_copy import acl_key
 from zabra.plugins.mirror_plan import COPY, SKIP, Choices, is_reserved, is_session
 from zabra.plugins.mirror_session import Session, multi
+from zabra.plugins.publisher import SnapNode
 from zabra.proto import codes
 from zabra.proto.errors import KeeperError
 from zabra.proto.records import Stat
@@ -33,6 +34,9 @@ ONLY_SOURCE: Final = "only at the source"
 ONLY_TARGET: Final = "only at the target"
 DATA: Final = "data differs"
 ACLS: Final = "ACL differs"
+
+
+_NO_STAT: Final = Stat(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -145,6 +149,26 @@ class Side:
                 return None
             raise
         return Node(_digest(b"-" if data is None else b"+" + data), acl, stat, sorted(names))
+
+
+def subtree_of(nodes: Iterable[SnapNode], choices: Choices) -> Subtree:
+    """What a target is to be like, by a snapshot of the source; parents come first."""
+    found = Subtree()
+    for node in nodes:
+        if choices.leaves_out(node.path, node.owner):
+            continue
+        below = node.path[len(choices.source) :] if choices.source != "/" else node.path.rstrip("/")
+        acl = b""
+        if choices.acls == COPY:
+            acl = _digest(repr(acl_key(node.acl)).encode("utf-8"))
+        found.nodes[below] = Node(_digest(b"-" if node.data is None else b"+" + node.data), acl, _NO_STAT, [])
+        parent, _, name = below.rpartition("/")
+        if below:
+            found.nodes[parent].children.append(name)
+    for one in found.nodes.values():
+        one.children.sort()
+    hash_up(found)
+    return found
 
 
 def _digest(data: bytes) -> bytes:

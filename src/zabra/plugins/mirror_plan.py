@@ -142,7 +142,7 @@ class Translator:
     def steps(self, txn: CommittedTxn) -> list[Step]:
         """The requests that do at the target what the txn did at the source."""
         found: list[Step] = []
-        if txn.op == "closeSession" and len(txn.changes) == 1:
+        if any(change.unlisted for change in txn.changes):
             # Logged without a list of its nodes: those we have seen go.
             for path in [path for path, owner in self.ephemerals.items() if owner == txn.session_id]:
                 self._add(0, Change(0, "delete", path), found)

@@ -6,9 +6,9 @@ is the idempotency key.  It can never slow the server: the host keeps a bounded 
 back to reading the log.  Source: ZOOKEEPER-368; upstream ``Observer``'s class comment.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from zabra.proto.records import ACL
 
@@ -24,8 +24,9 @@ class Change:
     position inside its txn (a multi, or a closeSession with ephemerals, has several), counted as the client
     that sent a multi counts its parts: one that only checked a version leaves a number out.  ``version`` is
     the data version after a setData (0 after a create) or the ACL version after a setACL, else -1.
-    ``owner`` is the ephemeralOwner of a created node as stored (0: persistent).  ``acl`` is None where it
-    did not change.
+    ``owner`` is the ephemeralOwner of a created node as stored (0: persistent), or the session that ended or
+    began.  ``acl`` is None where it did not change.  ``unlisted``: of a closeSession whose txn does not say
+    which ephemerals went with it: every node that it owned.
     """
 
     index: int
@@ -35,6 +36,7 @@ class Change:
     version: int = -1
     acl: tuple[ACL, ...] | None = None
     owner: int = 0
+    unlisted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +77,26 @@ class Snap:
     nodes: AsyncIterator[SnapNode]
 
 
+def nothing_reached() -> int:
+    """Nobody has told it."""
+    return -1
+
+
 @dataclass(frozen=True, slots=True)
 class PublisherContext:
     """What a publisher is told when it is opened: its configured name, its options, its server's id.
 
-    Only what is at and below ``path`` will be told.
+    Only what is at and below ``path`` will be told.  ``snapshot`` takes one of that, for a publisher that
+    looks after itself whether its target is right; ``reached`` is the zxid up to which it was given all that
+    is wanted and has said that it is durable, -1 for none.
     """
 
     name: str
     options: Mapping[str, Any]
     server_id: int
     path: str = "/"
+    snapshot: Callable[[], Awaitable[Snap]] | None = None
+    reached: Callable[[], int] = nothing_reached
 
 
 class TryLater(Exception):
@@ -120,3 +131,11 @@ class Publisher(Protocol):
 
     async def close(self) -> None:
         """The host is stopping, or will open it anew."""
+
+
+@runtime_checkable
+class HasFigures(Protocol):
+    """A publisher that has numbers of its own for operators."""
+
+    def figures(self) -> Mapping[str, int]:
+        """By the gauge's name (``zabra.metrics.GAUGE_SETS``)."""

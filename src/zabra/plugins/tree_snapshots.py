@@ -86,7 +86,7 @@ def is_below(path: str, prefix: str) -> bool:
 
 def apply_txn(nodes: dict[str, SnapNode], txn: CommittedTxn, prefix: str) -> None:
     """Makes ``nodes`` (those below ``prefix``) what they are after ``txn``."""
-    if txn.op == "closeSession" and len(txn.changes) == 1:
+    if any(change.unlisted for change in txn.changes):
         # Logged with closeSessionTxn.enabled=false: its ephemerals went, and are not listed.
         for path in [path for path, node in nodes.items() if node.owner == txn.session_id]:
             del nodes[path]

@@ -196,7 +196,9 @@ class AsyncEnsemble:
         if not self._force_sync:
             plan.make_disk = UnsyncedDisk
         publishers = AttachedPublishers(config.publishers, open_door(config))
-        running = await start(plan, lambda server: words_of(config, server), None, publishers.informed)
+        running = await start(
+            plan, lambda server: words_of(config, server, publishers.gauge_sets), None, publishers.informed
+        )
         member.running, member.publishers = running, publishers
         publishers.start(plan, running)
 

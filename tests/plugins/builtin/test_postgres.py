@@ -13,6 +13,9 @@ from zabra.plugins.filters import Filter
 from zabra.plugins.jsontext import acl_object
 from zabra.plugins.publisher import Change, CommittedTxn, PublisherContext, Snap, SnapNode
 from zabra.plugins.registry import PublisherError, plan_publisher
+from zabra.proto import codes
+from zabra.proto.records import TxnHeader
+from zabra.proto.txn import decode_txn, encode_txn
 
 CONTEXT = PublisherContext("p", {}, 1)
 
@@ -74,6 +77,28 @@ def test_a_session_that_ends_without_saying_what_went_with_it(postgres, place):
 
     asyncio.run(main())
     assert [path for path in postgres.nodes(place) if path.startswith("/e")] == ["/e2"]
+
+
+def test_ephemerals_of_a_subtree_go_with_a_session_that_does_not_list_them(postgres, place, tmp_path):
+    script = Script(5)
+    script.create("/a")
+    for path in ("/a/e", "/e"):
+        script.create(path, b"e", 1)
+    # As servers with closeSessionTxn.enabled=false log it.
+    last = script.log[-1].header
+    header = TxnHeader(last.client_id, last.cxid, last.zxid + 1, last.time, codes.OP_CLOSE_SESSION)
+    script.log.append(decode_txn(encode_txn(header, None, None).raw))
+
+    async def main():
+        async with Hosted(tmp_path, {**postgres.options(place), "path": "/a"}, script) as hosted:
+            hosted.commit(script.log[:-1])
+            await hosted.until_published()
+            assert sorted(await asyncio.to_thread(postgres.nodes, place)) == ["/a", "/a/e"]
+            hosted.commit(script.log[-1:])
+            await hosted.until_published()
+
+    asyncio.run(main())
+    assert sorted(postgres.nodes(place)) == ["/a"]
 
 
 def test_only_a_subtree(postgres, place, tmp_path):

@@ -3,10 +3,12 @@
 import asyncio
 
 import pytest
+from tests.plugins.conformance.passing import virtual
 from tests.plugins.memory_zookeeper import MemorySession, MemoryZooKeeper
 
 from zabra.client import calls
 from zabra.plugins.builtin.zookeeper import DivergedError, ZooKeeperPublisher
+from zabra.plugins.conformance.virtual_time import run_virtual
 from zabra.plugins.mirror_plan import Cursor
 from zabra.plugins.publisher import (
     WANTS_SNAPSHOT,
@@ -23,6 +25,7 @@ OPEN = tuple(calls.OPEN_ACL)
 MINE = (ACL(31, Id("digest", "a:b")),)
 SESSION = 0x1000000A
 CURSOR = "/zabra-mirrors/m"
+CONTEXT = PublisherContext("m", {}, 1, "/x")
 
 
 def node(path, data=b"", owner=0, acl=OPEN):
@@ -54,13 +57,13 @@ class Mirror:
         self.sessions = []
         self.publisher = None
 
-    async def open(self):
+    async def open(self, context=CONTEXT):
         async def open_session(options):
             self.sessions.append(MemorySession(self.zookeeper))
             return self.sessions[-1]
 
         self.publisher = ZooKeeperPublisher(self.options, open_session)
-        return await self.publisher.open(PublisherContext("m", {}, 1, "/x"))
+        return await self.publisher.open(context)
 
     async def begin(self, *nodes, zxid=5):
         assert await self.open() == WANTS_SNAPSHOT
@@ -295,3 +298,98 @@ def test_mistakes(key, value, text):
     given = {"class": "zookeeper", "connect": "a:1", "target": "/y", key: value}
     with pytest.raises(PublisherError, match=text):
         plan_publisher("m", given)
+
+
+class Source:
+    """What a mirror that looks after itself asks of its host."""
+
+    def __init__(self, *nodes, zxid=5):
+        self.nodes = list(nodes)
+        self.zxid = self.reached = zxid
+
+    async def snapshot(self):
+        return snapshot(self.zxid, *self.nodes)
+
+
+async def checked_mirror(source, **options):
+    """A mirror of ``source`` that compares every second, of time that takes none."""
+    mirror = Mirror(check_every_ms=1000, **options)
+    await mirror.open(PublisherContext("m", {}, 1, "/x", source.snapshot, lambda: source.reached))
+    await mirror.publisher.snap(await source.snapshot())
+    return mirror
+
+
+def test_it_compares_itself_with_its_source(caplog):
+    async def main():
+        source = Source(node("/x", b"top"), node("/x/a", acl=MINE), node("/x/e", owner=SESSION))
+        mirror = await checked_mirror(source)
+        assert mirror.publisher.figures() == {"mirror_checks": 0, "mirror_differences": -1}
+        await virtual(1.8)
+        assert mirror.publisher.figures() == {"mirror_checks": 1, "mirror_differences": 0}
+        mirror.write(calls.set_data("/y/a", b"somebody else"))
+        mirror.write(calls.create("/y/stranger", b""))
+        await virtual(2)
+        assert mirror.publisher.figures()["mirror_differences"] == 2
+        assert (
+            "/y differs as of 0x5 in 2 places: /a: data differs, /stranger: only at the target" in caplog.text
+        )
+        # It is told, and not touched.
+        assert "/y/stranger" in mirror.there
+        await mirror.publisher.close()
+
+    run_virtual(main)
+
+
+def test_it_compares_at_the_very_txn():
+    """Txns that come in one batch before and after that one are no differences."""
+
+    async def main():
+        source = Source(node("/x"))
+        mirror = await checked_mirror(source)
+        source.zxid = 7
+        source.nodes += [node("/x/6"), node("/x/7")]
+        await virtual(1.2)
+        assert mirror.publisher.figures()["mirror_checks"] == 0
+        await mirror.publisher.inform([txn(n, create(f"/x/{n}")) for n in (6, 7, 8, 9)])
+        assert mirror.publisher.figures() == {"mirror_checks": 1, "mirror_differences": 0}
+        assert sorted(mirror.there) == ["/y", "/y/6", "/y/7", "/y/8", "/y/9"]
+        await mirror.publisher.close()
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("is_idle", [True, False])
+def test_it_repairs_what_it_finds(is_idle):
+    async def main():
+        source = Source(node("/x"), node("/x/a", b"1"))
+        mirror = await checked_mirror(source, on_divergence="repair")
+        mirror.write(calls.delete("/y/a"))
+        mirror.write(calls.create("/y/stranger", b""))
+        source.zxid = 7
+        source.nodes.append(node("/x/7"))
+        if is_idle:
+            source.reached = 7
+        await virtual(1.8)
+        if not is_idle:
+            await mirror.publisher.inform([txn(n, create(f"/x/{n}")) for n in (7, 8)])
+        assert mirror.publisher.figures()["mirror_differences"] == (3 if is_idle else 2)
+        wanted = {"/y": b"", "/y/a": b"1", "/y/7": b""}
+        assert mirror.there == (wanted if is_idle else wanted | {"/y/8": b""})
+        await virtual(3)
+        if is_idle:
+            assert mirror.publisher.figures()["mirror_differences"] == 0
+        await mirror.publisher.close()
+
+    run_virtual(main)
+
+
+def test_a_target_that_cannot_be_read_is_no_difference(caplog):
+    async def main():
+        mirror = await checked_mirror(Source(node("/x")))
+        await mirror.sessions[0].close()
+        await virtual(1.8)
+        assert mirror.publisher.figures() == {"mirror_checks": 0, "mirror_differences": -1}
+        assert "/y could not be compared" in caplog.text
+        await mirror.publisher.close()
+
+    run_virtual(main)

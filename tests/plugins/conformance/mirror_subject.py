@@ -30,17 +30,21 @@ class FaultySession:
 class MirrorSubject:
     """/a of the source is /copy/a of the target."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, check_every_ms: int = 0) -> None:
         self.zookeeper = MemoryZooKeeper()
+        self.publishers: list[ZooKeeperPublisher] = []
         self._faults = faults
-        self._options = ZooKeeperPublisher.Options("unused", "/copy/a", ephemerals="persistent")
+        self._options = ZooKeeperPublisher.Options(
+            "unused", "/copy/a", ephemerals="persistent", check_every_ms=check_every_ms
+        )
 
     def publisher(self) -> ZooKeeperPublisher:
         async def open_session(options):
             async with self._faults.call("connect"):
                 return FaultySession(self.zookeeper, self._faults)
 
-        return ZooKeeperPublisher(self._options, open_session)
+        self.publishers.append(ZooKeeperPublisher(self._options, open_session))
+        return self.publishers[-1]
 
     def crash(self) -> None:
         """An ensemble loses nothing that it has acknowledged."""

@@ -21,6 +21,7 @@ from tests.plugins.door.doors import (
 )
 
 from zabra.auth.schemes import generate_digest
+from zabra.plugins.door.connection import OTHERS_MAX
 from zabra.proto import codes
 from zabra.proto.records import ACL, Id
 
@@ -391,6 +392,14 @@ def test_a_flood_of_subscribers_is_bounded():
                 head = await ask_raw(url, ask)
                 assert head.startswith(b"HTTP/1.1 503")
                 assert b"Retry-After" in head
+            # And those who connect and ask for nothing: few are borne, the others are cut without a word.
+            idle = [await asyncio.open_connection(host, port) for _ in range(80)]
+            ends = [asyncio.ensure_future(reader.read(1)) for reader, _ in idle]
+            await until(lambda: sum(end.done() for end in ends) >= 80 - OTHERS_MAX)
+            assert {end.result() for end in ends if end.done()} == {b""}
+            for _, writer in idle:
+                writer.close()
+            await asyncio.gather(*ends)
             await client.create("/a")
             for reader, writer in streams:
                 async with asyncio.timeout(WITHIN_S):

@@ -38,6 +38,15 @@ _WINDOW: Final = 500
 _LOOK_BACK: Final = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """What the library's clients are made by."""
+
+    consumer: Callable[..., Consumer] = Consumer
+    producer: Callable[..., Producer] = Producer
+    admin: Callable[..., AdminClient] = AdminClient
+
+
 class KafkaPublisher:
     """See the module."""
 
@@ -82,8 +91,9 @@ class KafkaPublisher:
             if self.transaction_timeout_ms < self.timeout_ms:
                 raise ValueError("transactionTimeoutMs is less than timeoutMs")
 
-    def __init__(self, options: "KafkaPublisher.Options") -> None:
+    def __init__(self, options: "KafkaPublisher.Options", clients: Clients | None = None) -> None:
         self._options = options
+        self._clients = clients or Clients()
         self._limit = options.max_message_bytes - _HEADER_BYTES
         self._producer: Producer | None = None
         self._cursor = 0
@@ -118,7 +128,7 @@ class KafkaPublisher:
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
             }
-            consumer = Consumer({**common, **reading}, logger=log)
+            consumer = self._clients.consumer({**common, **reading}, logger=log)
             try:
                 self._find_topic(consumer, common, deadline)
                 writing = {
@@ -127,7 +137,7 @@ class KafkaPublisher:
                     "message.max.bytes": options.max_message_bytes,
                     "linger.ms": 5,
                 }
-                self._producer = producer = Producer({**common, **writing}, logger=log)
+                self._producer = producer = self._clients.producer({**common, **writing}, logger=log)
                 self._repeat(producer.init_transactions, deadline)
                 return self._last_cursor(consumer, deadline)
             finally:
@@ -148,7 +158,7 @@ class KafkaPublisher:
             if not is_made:
                 new = NewTopic(topic, num_partitions=1, replication_factor=self._options.replication)
                 # It is destroyed with its last reference, whatever it has under way.
-                admin = AdminClient(common, logger=log)
+                admin = self._clients.admin(common, logger=log)
                 for made in admin.create_topics([new]).values():
                     made.result(_left(deadline))
                 is_made = True

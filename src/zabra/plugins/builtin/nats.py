@@ -12,7 +12,7 @@ The cursor is in the header of the stream's last message.
 import asyncio
 import secrets
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,8 +79,9 @@ class NatsPublisher:
             if self.timeout_ms < 100:
                 raise ValueError(f"timeoutMs is {self.timeout_ms}, must be at least 100")
 
-    def __init__(self, options: "NatsPublisher.Options") -> None:
+    def __init__(self, options: "NatsPublisher.Options", make_client: Callable[[], Client] = Client) -> None:
         self._options = options
+        self._make_client = make_client
         self._subject = options.subject or f"{options.stream}.changes"
         self._client: Client | None = None
         self._stream: JetStreamContext | None = None
@@ -103,7 +104,7 @@ class NatsPublisher:
                 arguments["user_credentials"] = options.credentials_file
             if options.ca_file:
                 arguments["tls"] = await asyncio.to_thread(ssl.create_default_context, cafile=options.ca_file)
-            self._client = client = Client()
+            self._client = client = self._make_client()
             servers = [url.strip() for url in options.servers.split(",")]
             self._attempts = len(servers)
             await client.connect(

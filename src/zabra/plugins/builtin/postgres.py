@@ -11,7 +11,7 @@ row for each time history did not reach back: changes after ``since`` and up to 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,6 +36,7 @@ _LAST_MS: Final = 253_402_300_799_000
 _MAKING: Final = 0x7A61627261
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+Connect = Callable[[str], Awaitable[Connection]]
 
 _TABLES: Final = """
 CREATE SCHEMA IF NOT EXISTS {schema};
@@ -140,8 +141,9 @@ class PostgresPublisher:
             if self.timeout_ms < 1000:
                 raise ValueError(f"timeoutMs is {self.timeout_ms}, must be at least 1000")
 
-    def __init__(self, options: "PostgresPublisher.Options") -> None:
+    def __init__(self, options: "PostgresPublisher.Options", connect: Connect | None = None) -> None:
         self._options = options
+        self._connect: Connect = connect or psycopg.AsyncConnection.connect
         self._connection: Connection | None = None
         self._cursor = 0
 
@@ -150,7 +152,7 @@ class PostgresPublisher:
     async def open(self, context: PublisherContext) -> int | None:
         """Connects, makes the tables where there are none, and reads the cursor."""
         async with asyncio.timeout(self._options.timeout_ms / 1000):
-            connection = await psycopg.AsyncConnection.connect(
+            connection = await self._connect(
                 connection_string(self._options.dsn, context.name, self._options.timeout_ms)
             )
             self._connection = connection

@@ -9,7 +9,7 @@ entry and the hash's name appear together.  The hash of the snapshot before is r
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -105,8 +105,11 @@ class RedisPublisher:
             if self.timeout_ms < 100:
                 raise ValueError(f"timeoutMs is {self.timeout_ms}, must be at least 100")
 
-    def __init__(self, options: "RedisPublisher.Options") -> None:
+    def __init__(
+        self, options: "RedisPublisher.Options", connect: Callable[..., Any] = Redis.from_url
+    ) -> None:
         self._options = options
+        self._connect = connect
         self._client: Redis | None = None
         self._last_id = FIRST_ID
 
@@ -122,7 +125,7 @@ class RedisPublisher:
         }
         if options.password_file:
             arguments["password"] = await asyncio.to_thread(read_secret, options.password_file)
-        self._client = client = Redis.from_url(options.url, **arguments)
+        self._client = client = self._connect(options.url, **arguments)
         self._last_id = await self._find_last_id(client)
         return int(self._last_id.split("-")[0])
 

@@ -15,7 +15,7 @@ import hmac
 import io
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -34,6 +34,10 @@ _SNAP_NODES: Final = 500
 # How much of an answer that is no success is quoted.
 _QUOTED: Final = 200
 _TRY_AGAIN: Final = (408, 425, 429)
+
+
+# Headers of every request, seconds that one may take, and what certificates are checked against.
+OpenSession = Callable[[dict[str, str], float, ssl.SSLContext | None], aiohttp.ClientSession]
 
 
 class WebhookError(Exception):
@@ -72,8 +76,9 @@ class WebhookPublisher:
             if self.timeout_ms < 100:
                 raise ValueError(f"timeoutMs is {self.timeout_ms}, must be at least 100")
 
-    def __init__(self, options: "WebhookPublisher.Options") -> None:
+    def __init__(self, options: "WebhookPublisher.Options", open_session: OpenSession | None = None) -> None:
         self._options = options
+        self._open_session = open_session or _open_session
         self._session: aiohttp.ClientSession | None = None
         self._secret: bytes | None = None
         self._name = ""
@@ -83,20 +88,14 @@ class WebhookPublisher:
         options = self._options
         self._name = context.name
         headers = {"Content-Type": "application/json", "User-Agent": "zabra"}
-        connector: dict[str, Any] = {}
+        tls: ssl.SSLContext | None = None
         if options.secret_file:
             self._secret = secret_of(await asyncio.to_thread(_read_line, options.secret_file))
         if options.authorization_file:
             headers["Authorization"] = await asyncio.to_thread(_read_line, options.authorization_file)
         if options.ca_file:
-            connector["ssl"] = await asyncio.to_thread(ssl.create_default_context, cafile=options.ca_file)
-        self._session = aiohttp.ClientSession(
-            headers=headers,
-            timeout=aiohttp.ClientTimeout(total=options.timeout_ms / 1000),
-            # One request at a time: their order is the txns'.
-            connector=aiohttp.TCPConnector(limit=1, **connector),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+            tls = await asyncio.to_thread(ssl.create_default_context, cafile=options.ca_file)
+        self._session = self._open_session(headers, options.timeout_ms / 1000, tls)
         return None
 
     async def inform(self, txns: Sequence[CommittedTxn]) -> int:
@@ -164,6 +163,18 @@ class WebhookPublisher:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _open_session(
+    headers: dict[str, str], timeout_s: float, tls: ssl.SSLContext | None
+) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        headers=headers,
+        timeout=aiohttp.ClientTimeout(total=timeout_s),
+        # One request at a time: their order is the txns'.
+        connector=aiohttp.TCPConnector(limit=1, ssl=tls or True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
 
 
 def refusal(status: int, retry_after: str, quoted: str) -> Exception:

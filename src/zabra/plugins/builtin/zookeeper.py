@@ -5,14 +5,16 @@ there exactly once, whatever crashes, and a mirror that was given up for dead ca
 successor.  docs/mirror.md says what is mirrored, and as what.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from zabra.client import calls
 from zabra.client.calls import Part, check_part, part_of
 from zabra.plugins.filters import Filter
+from zabra.plugins.mirror_check import Side, Subtree, differences, subtree_of
 from zabra.plugins.mirror_copy import Copy
 from zabra.plugins.mirror_plan import (
     COPY,
@@ -42,14 +44,34 @@ STOP: Final = "stop"
 REPAIR: Final = "repair"
 # Requests in one multi at most.
 _MAX_PARTS: Final = 5000
+# How often it is looked whether a comparison is due that no txn has brought about.
+_LOOK_S: Final = 0.5
+_EXAMPLES: Final = 5
 # Tries to make the cursor ours while a predecessor's last multi arrives.
 _TRIES: Final = 5
 
 OpenSession = Callable[["ZooKeeperPublisher.Options"], Awaitable[Session]]
 
 
+TakeSnapshot = Callable[[], Awaitable[Snap]]
+
+
 class DivergedError(Exception):
     """The target is not what the mirror has made it: somebody else has written there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What the target is to be like when it is as of ``zxid``."""
+
+    zxid: int
+    subtree: "asyncio.Task[Subtree]"
+
+    @staticmethod
+    async def of(snap: Snap, choices: Choices) -> "Due":
+        """Hashes it in a thread."""
+        nodes = [node async for node in snap.nodes]
+        return Due(snap.zxid, asyncio.create_task(asyncio.to_thread(subtree_of, nodes, choices)))
 
 
 class ZooKeeperPublisher:
@@ -67,6 +89,7 @@ class ZooKeeperPublisher:
             ephemerals: "skip", or "persistent" to make ordinary nodes of them.
             acls: "copy", or "open".
             on_divergence: "stop", or "repair" to make the target like the source again.
+            check_every_ms: how often the whole target is compared with the source; 0: never.
             overwrite: begin although the target has nodes that no mirror has made; they go.
             dry_run: only say what would be done.
             cursor: the cursor's node; empty: /zabra-mirrors/<name>.
@@ -82,6 +105,7 @@ class ZooKeeperPublisher:
         ephemerals: str = SKIP
         acls: str = COPY
         on_divergence: str = STOP
+        check_every_ms: int = 0
         overwrite: bool = False
         dry_run: bool = False
         cursor: str = ""
@@ -108,6 +132,8 @@ class ZooKeeperPublisher:
                 raise ValueError(f"cursor {self.cursor} is inside the target")
             if self.max_bytes < 10_000 or self.timeout_ms < 100:
                 raise ValueError("maxBytes must be at least 10000, timeoutMs at least 100")
+            if self.check_every_ms and self.check_every_ms < 100:
+                raise ValueError(f"checkEveryMs is {self.check_every_ms}, must be 0 or at least 100")
 
     def __init__(
         self, options: "ZooKeeperPublisher.Options", open_session: OpenSession | None = None
@@ -119,6 +145,19 @@ class ZooKeeperPublisher:
         self._cursor_path = ""
         self._cursor = Cursor(0, "")
         self._version = 0
+        # Whoever writes to the target holds it, and whoever compares.
+        self._turn = asyncio.Lock()
+        self._due: Due | None = None
+        self._checking: asyncio.Task[None] | None = None
+        self._snapshot: TakeSnapshot | None = None
+        self._checks = 0
+        self._differences = -1
+
+    def figures(self) -> Mapping[str, int]:
+        """Of its checks."""
+        if not self._options.check_every_ms:
+            return {}
+        return {"mirror_checks": self._checks, "mirror_differences": self._differences}
 
     async def open(self, context: PublisherContext) -> int | None:
         """Makes the cursor ours; returns its zxid, or WANTS_SNAPSHOT where the target is nothing yet."""
@@ -131,6 +170,9 @@ class ZooKeeperPublisher:
             return WANTS_SNAPSHOT
         found = await self._take_cursor(choices)
         self._cursor = found
+        if options.check_every_ms and context.snapshot is not None:
+            self._snapshot = context.snapshot
+            self._checking = asyncio.create_task(self._keep_checking(context.reached))
         if found.is_copying:
             return WANTS_SNAPSHOT
         return found.zxid
@@ -200,6 +242,12 @@ class ZooKeeperPublisher:
 
     async def snap(self, snap: Snap) -> None:
         """Makes the target like the snapshot, whatever it was."""
+        async with self._turn:
+            await self._copy(snap)
+
+    async def _copy(self, snap: Snap) -> None:
+        # What was to be compared is not there any more.
+        self._due = None
         choices = self._translator.choices
         if not self._options.dry_run:
             await self._move_cursor(Cursor(0, choices.text(), is_copying=True), [])
@@ -217,17 +265,84 @@ class ZooKeeperPublisher:
             await self._move_cursor(Cursor(snap.zxid, choices.text()), [])
 
     async def inform(self, txns: Sequence[CommittedTxn]) -> int:
-        """The changes and the cursor, in as few multis as will do."""
+        """The changes and the cursor, in as few multis as will do; halts where a comparison is due."""
+        async with self._turn:
+            due = self._due
+            if due is not None and txns[-1].zxid >= due.zxid:
+                await self._inform([txn for txn in txns if txn.zxid <= due.zxid])
+                await self._check(due)
+            # (A repair may have been ahead of them.)
+            await self._inform([txn for txn in txns if txn.zxid > self._cursor.zxid])
+        return txns[-1].zxid
+
+    async def _inform(self, txns: Sequence[CommittedTxn]) -> None:
+        if not txns:
+            return
         options, choices = self._options, self._translator.choices.text()
         steps = [(txn.zxid, self._translator.steps(txn)) for txn in txns]
         if options.dry_run:
             log.info(
                 "dry run, would be %d requests for %d txns", sum(len(one[1]) for one in steps), len(txns)
             )
-            return txns[-1].zxid
+            return
         for bundle in bundles(steps, choices, self._cursor, options.max_bytes, _MAX_PARTS):
             await self._apply(bundle)
-        return txns[-1].zxid
+
+    # --- comparing ----------------------------------------------------------------------------------------
+
+    async def _keep_checking(self, reached: Callable[[], int]) -> None:
+        """Now and then a snapshot of the source; the target is compared with it once it is as far."""
+        snapshot = self._snapshot
+        assert snapshot is not None
+        while True:
+            await asyncio.sleep(self._options.check_every_ms / 1000)
+            async with self._turn:
+                # While nothing is written, so that the target is not past it already.
+                if self._cursor.is_copying:
+                    continue
+                self._due = await Due.of(await snapshot(), self._translator.choices)
+            due = self._due
+            while due is self._due:
+                await asyncio.sleep(_LOOK_S)
+                # Where nothing comes that is wanted, no ``inform`` does it.
+                if reached() >= due.zxid:
+                    await self._check_in_turn()
+
+    async def _check_in_turn(self) -> None:
+        async with self._turn:
+            try:
+                if self._due is not None:
+                    await self._check(self._due)
+            except (KeeperError, OSError, TimeoutError, DivergedError) as error:
+                # A txn that comes will fail too, and have the mirror opened anew.
+                log.warning("%s could not be repaired: %s", self._translator.choices.target, error)
+
+    async def _check(self, due: "Due") -> None:
+        """The target is as of ``due.zxid``: it is like the source was then, or somebody else has written."""
+        self._due = None
+        choices = self._translator.choices
+        try:
+            here = await due.subtree
+            there = await Side(self.session, choices.target, choices, False).read()
+        except (KeeperError, OSError, TimeoutError) as error:
+            log.warning("%s could not be compared: %s", choices.target, error)
+            return
+        found = list(differences(here, there))
+        self._checks += 1
+        self._differences = len(found)
+        if not found:
+            log.info(
+                "%s is the same as of 0x%x: %d nodes, hash %s",
+                choices.target,
+                due.zxid,
+                len(here.nodes),
+                here.hash,
+            )
+            return
+        examples = ", ".join([f"{one.path}: {one.what}" for one in found[:_EXAMPLES]])
+        log.error("%s differs as of 0x%x in %d places: %s", choices.target, due.zxid, len(found), examples)
+        if self._options.on_divergence == REPAIR and self._snapshot is not None:
+            await self._copy(await self._snapshot())
 
     async def _apply(self, bundle: Bundle) -> None:
         steps = bundle.steps
@@ -314,6 +429,10 @@ class ZooKeeperPublisher:
 
     async def close(self) -> None:
         """Ends the session."""
+        checking, self._checking = self._checking, None
+        if checking is not None:
+            checking.cancel()
+            await asyncio.gather(checking, return_exceptions=True)
         session, self._session = self._session, None
         if session is not None:
             await session.close()

@@ -62,6 +62,7 @@ def check_publisher(
     *,
     exactly_once: bool = False,
     path: str = "/",
+    refusals: bool = True,
     kinds: Iterable[str] = KINDS,
     stride: int = 1,
     seed: int = 1,
@@ -69,19 +70,26 @@ def check_publisher(
     """Runs publishers through every point of the scenarios with every kind of fault.
 
     ``factory`` makes a target and publishers for it; it gets the ``Faults`` with which the target marks its
-    calls.  ``exactly_once``: no txn may be there twice.  ``stride``: every n-th point only, each kind of
+    calls.  ``exactly_once``: no txn may be there twice.  Without ``refusals``, the target has no txns that
+    changed nothing.  ``stride``: every n-th point only, each kind of
     fault beginning at another one.  Raises ConformanceError at the first failure, which tells the fault,
     where it happened, and how to run only that again (``check_run``).
     """
     kinds = list(kinds)
     runs = points = 0
+
+    def once(scenario: str, kind: str, at: int) -> int:
+        return check_run(
+            factory, scenario, kind, at, exactly_once=exactly_once, path=path, refusals=refusals, seed=seed
+        )
+
     for scenario in SCENARIOS:
-        count = check_run(factory, scenario, NONE, -1, exactly_once=exactly_once, path=path, seed=seed)
+        count = once(scenario, NONE, -1)
         points += count
         runs += 1
         for number, kind in enumerate(kinds):
             for at in range(number % stride, count, stride):
-                check_run(factory, scenario, kind, at, exactly_once=exactly_once, path=path, seed=seed)
+                once(scenario, kind, at)
                 runs += 1
     return Checked(runs, points)
 
@@ -94,6 +102,7 @@ def check_run(
     *,
     exactly_once: bool = False,
     path: str = "/",
+    refusals: bool = True,
     seed: int = 1,
 ) -> int:
     """One run with one fault (or NONE); returns how many points it passed.  Raises ConformanceError."""
@@ -101,16 +110,23 @@ def check_run(
     others = random.getstate()
     random.seed(seed)
     try:
-        return run_virtual(lambda: _run(factory, scenario, kind, at, exactly_once, path, seed))
+        return run_virtual(lambda: _run(factory, scenario, kind, at, exactly_once, path, refusals, seed))
     finally:
         random.setstate(others)
 
 
 async def _run(
-    factory: MakeSubject, scenario: str, kind: str, at: int, exactly_once: bool, path: str, seed: int
+    factory: MakeSubject,
+    scenario: str,
+    kind: str,
+    at: int,
+    exactly_once: bool,
+    path: str,
+    refusals: bool,
+    seed: int,
 ) -> int:
     faults = Faults(kind, at)
-    history = CommittedHistory(Filter(path))
+    history = CommittedHistory(Filter(path), refusals)
     subject = factory(faults)
     observer = ModelObserver(history, faults, subject.publisher, Prng(seed, f"{scenario} {kind} {at}"), path)
     run = _Run(history, faults, observer)

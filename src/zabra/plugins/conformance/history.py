@@ -34,13 +34,17 @@ _START_MS: Final = 1_700_000_000_000
 
 
 class CommittedHistory:
-    """What an ensemble has committed so far, and what of it is wanted."""
+    """What an ensemble has committed so far, and what of it is wanted.
 
-    def __init__(self, wanted: Filter) -> None:
+    Without ``refusals``, txns that changed nothing are not.
+    """
+
+    def __init__(self, wanted: Filter, refusals: bool = True) -> None:
         self.tree = DataTree()
         self.entries: list[TxnEntry] = []
         self.truth = Truth()
         self._wanted = wanted
+        self._refusals = refusals
         self._zxid = 1 << 32
         self._numbers = 0
 
@@ -64,7 +68,9 @@ class CommittedHistory:
         entry = decode_txn(encode_txn(header, record, None).raw)
         self.tree.process_txn(entry.header, entry.record)
         self.entries.append(entry)
-        self.truth.txns += [told(txn) for txn in self._wanted.of([committed_txn(entry)])]
+        self.truth.txns += [
+            told(txn) for txn in self._wanted.of([committed_txn(entry)]) if txn.changes or self._refusals
+        ]
         prefix = self._wanted.path
         self.truth.nodes[self._zxid] = {
             path: node.data for path, node in self.tree.nodes.items() if is_below(path, prefix)
