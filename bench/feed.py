@@ -1,13 +1,17 @@
-"""What the feed's HTTP door gives its subscribers, and what it costs.
+"""What the feed's HTTP door gives its subscribers, what it costs, and what publishing costs those who vote.
 
-``python -m bench.feed [--subscribers 1,100,10000] [--rates 1000] [--own]`` starts a server with a door for
-every cell, opens the subscribers (``feedload.c``), writes at the rate through ``zabra bench``, and prints a
-row: what was delivered, the delay from sending a write to each sampled subscriber (beside that of the
-write's own reply), memory for each subscriber, CPU of server and door.  ``--own``: each subscriber has a node
-of its own, and writes go to all nodes in turn; else all have the same subtree.
+``python -m bench.feed [--part everything|own|voters] [--compiled]``: all three parts are
 
-``python -m bench.feed --voters [--observers 0,1,5]`` writes as fast as it goes through three voters, beside
-so many observers, that publish (a door with a subscriber, and jsonl) or do not.
+* ``everything``: a server with a door for every cell; N subscribers (``feedload.c``) of the whole tree;
+  writes at a rate, or as fast as they are answered, through ``zabra bench``.  A row says what was delivered,
+  the delay from sending a write to each sampled subscriber (beside that of the write's own reply), memory for
+  each subscriber when it has begun and when the load has ended, CPU of server and door.
+* ``own``: each subscriber has a node of its own, and writes go to all nodes in turn.
+* ``voters``: writes through three voters beside so many observers, which publish (a door with a subscriber of
+  everything, and jsonl) or do not.  Observers and all that is theirs run at ``--nice`` (they would be on
+  machines of their own), and that each has published everything is waited for and checked.  In rounds.
+
+On one machine everybody shares its cores, subscribers too.
 """
 
 from __future__ import annotations
@@ -24,9 +28,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.observers import cpu
+from bench.systems import compiled_folder
 from tests.interop.members import ZABRA, Mixed, make_member
 from tests.interop.processes import ConfigValue, ServerProcess, poll
 
@@ -38,11 +44,22 @@ READY_S = 120
 ROOT = "/feed"
 PROBE = "/probe"
 PROBES_PER_S = 50
+# Subscribers, writes/s (0: as fast as they are answered).
+CELLS = {
+    "everything": ((1, 1000), (1, 0), (100, 200), (100, 0), (10_000, 5), (10_000, 30)),
+    "own": ((100, 1000), (10_000, 1000), (10_000, 0)),
+}
 HEAD = (
     "| subscribers | each has | writes/s | delivered, changes/s | per subscriber | MB/s "
-    "| delay p50 / p99, ms | write's reply p50, ms | KB a subscriber | server CPU | door CPU |\n"
+    "| delay p50 / p99, ms | write's reply p50, ms | KB a subscriber, idle / after | server CPU "
+    "| door CPU |\n"
     "| --: | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |"
 )
+VOTERS_HEAD = (
+    "| observers | which | writes/s, median (least to most) | leader's CPU, us per write "
+    "| published by each, txns |\n| --: | --- | --: | --: | --: |"
+)
+PUBLISHED_S = 120
 
 
 def build(folder: Path) -> Path:
@@ -77,13 +94,15 @@ class Subscribers:
         if self.lines.readline() != "ready\n":
             raise RuntimeError("the subscribers could not connect")
 
-    def wait_for(self, events: int, within_s: float) -> None:
-        """Until so many were delivered."""
+    def wait_for(self, events: int, within_s: float) -> int:
+        """Until so many were delivered; returns how many were."""
         deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
+        there = 0
+        while there < events and time.monotonic() < deadline:
             words = self.lines.readline().split()
-            if words[:1] == ["events"] and int(words[1]) >= events:
-                return
+            if words[:1] == ["events"]:
+                there = int(words[1])
+        return there
 
     def result(self) -> dict[str, Any]:
         """Ends it."""
@@ -172,15 +191,19 @@ def measure(options: argparse.Namespace, program: Path, count: int, rate: int, o
             subscribers.wait_for(wanted, 30)
             took = time.monotonic() - began
             server_cpu, door_cpu = (cpu(member.pid) - server_cpu) / took, (cpu(door) - door_cpu) / took
+            after_kb = (rss_kb(door) - before_kb) / count
             found = subscribers.result()
             delays = probing.result() if probing is not None else found
             rate_of = found["events"] / found["seconds"] if found["seconds"] else 0.0
-            if options.json:
-                with options.json.open("a") as file:
-                    row = {"own": own, "rate": rate, "writes": writes, "wanted": wanted, **found}
-                    row |= {"delays": delays, "kb": each_kb, "reply_p50_ms": replies[len(replies) // 2]}
-                    row |= {"server_cpu": server_cpu, "door_cpu": door_cpu}
-                    file.write(json.dumps(row) + "\n")
+            row = {"own": own, "rate": rate, "writes": writes, "wanted": wanted, **found}
+            row |= {
+                "delays": delays,
+                "kb": each_kb,
+                "after_kb": after_kb,
+                "reply_p50_ms": replies[len(replies) // 2],
+            }
+            row |= {"server_cpu": server_cpu, "door_cpu": door_cpu}
+            write_json(options, row)
             missing = wanted - found["events"]
             lost = f" ({missing} late)" if missing > 0 else ""
             megabytes = found["bytes"] / found["seconds"] / 1e6
@@ -188,76 +211,150 @@ def measure(options: argparse.Namespace, program: Path, count: int, rate: int, o
                 f"| {count} | {'a node' if own else 'everything'} | {writes / options.seconds:.0f} "
                 f"| {rate_of:,.0f}{lost} | {rate_of / count:,.1f} | {megabytes:.0f} "
                 f"| {delays['p50_us'] / 1000:.2f} / {delays['p99_us'] / 1000:.2f} "
-                f"| {replies[len(replies) // 2]:.2f} | {each_kb:.1f} | {server_cpu:.0%} | {door_cpu:.0%} |"
+                f"| {replies[len(replies) // 2]:.2f} | {each_kb:.1f} / {after_kb:.1f} "
+                f"| {server_cpu:.0%} | {door_cpu:.0%} |"
             )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def voters(options: argparse.Namespace, count: int, publishing: bool) -> str:
-    """Writes through three voters beside ``count`` observers, as a row."""
-    folder = Path(tempfile.mkdtemp(prefix="zabra-feed-"))
-    base = options.base_port
-    cfg: dict[str, ConfigValue] = {"snapCount": 10_000_000}
-    ensemble = Mixed([ZABRA] * (3 + count), folder, cfg=cfg, observers=count,
-                     ports=range(base, base + 4 * (3 + count)))  # fmt: skip
-    try:
+class VotersRun:
+    """Three voters and ``count`` observers, which publish or do not, once."""
+
+    def __init__(self, options: argparse.Namespace, program: Path, count: int, publishing: bool) -> None:
+        self._options = options
+        self._program = program
+        self._count = count
+        self._publishing = publishing
+        self._folder = Path(tempfile.mkdtemp(prefix="zabra-feed-"))
+        base = options.base_port
+        self._door_port = base + 100
+        # Observers at their niceness may be silent for a while.
+        cfg: dict[str, ConfigValue] = {"snapCount": 10_000_000, "tickTime": 2000, "maxClientCnxns": 0}
+        self._ensemble = Mixed([ZABRA] * (3 + count), self._folder, cfg=cfg, observers=count,
+                               ports=range(base, base + 4 * (3 + count)))  # fmt: skip
         for number in range(count if publishing else 0):
-            ensemble.members[4 + number].cfg |= {
-                "feed.port": base + 100 + number,
+            self._ensemble.members[4 + number].cfg |= {
+                "feed.port": self._door_port + number,
                 "feed.address": "127.0.0.1",
                 "publisher.log.class": "jsonl",
-                "publisher.log.file": str(folder / f"out-{number}.jsonl"),
+                "publisher.log.file": str(self._file(number)),
                 "publisher.log.fsync": "false",
             }
-        ensemble.start()
-        leader = ensemble.members[ensemble.wait_leader()]
-        for member in list(ensemble.members.values())[3:]:
+
+    def _file(self, number: int) -> Path:
+        return self._folder / f"out-{number}.jsonl"
+
+    def run(self) -> dict[str, Any]:
+        """What came out."""
+        try:
+            self._ensemble.start()
+            return self._measure()
+        finally:
+            self._ensemble.kill()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _measure(self) -> dict[str, Any]:
+        leader = self._ensemble.members[self._ensemble.wait_leader()]
+        subscribers = []
+        for number, member in enumerate(list(self._ensemble.members.values())[3:]):
+            if self._publishing:
+                poll("a door is there", READY_S, lambda: children(member.pid) or None)  # noqa: B023  at once
+                port = self._door_port + number
+                subscribers.append(Subscribers(self._program, port, 1, "/feed?op=setData", 1))
+                os.setpriority(os.PRIO_PROCESS, subscribers[-1].process.pid, self._options.nice)
             for pid in (member.pid, *children(member.pid)):
-                os.setpriority(os.PRIO_PROCESS, pid, options.nice)
-        began, leader_cpu = time.monotonic(), cpu(leader.pid)
-        writers = load(leader, 0, options.seconds, 1000)
-        out, _ = writers.communicate()
-        took = time.monotonic() - began
-        done = json.loads(out)
-        writes = int(done["ops"])
-        used = (cpu(leader.pid) - leader_cpu) / writes * 1e6
-        kind = "publish" if publishing else "do not publish"
-        return (
-            f"| {count} | {kind if count else ''} | {writes / options.seconds:,.0f} | {used:.0f} |"
-            f"  ({took:.1f} s)"
+                os.setpriority(os.PRIO_PROCESS, pid, self._options.nice)
+        leader_cpu = cpu(leader.pid)
+        out, _ = load(leader, 0, self._options.seconds, 1000).communicate()
+        writes = int(json.loads(out)["ops"])
+        used = cpu(leader.pid) - leader_cpu
+        published = [self._published(one, number, writes) for number, one in enumerate(subscribers)]
+        return {
+            "observers": self._count,
+            "publishing": self._publishing,
+            "rate": writes / self._options.seconds,
+            "us": used / writes * 1e6,
+            "published": published,
+        }
+
+    def _published(self, subscribers: Subscribers, number: int, writes: int) -> int:
+        """How many writes its subscriber and its file have; all of them, or this is no measurement."""
+        delivered = subscribers.wait_for(writes, PUBLISHED_S)
+        subscribers.result()
+
+        def is_in_file() -> bool | None:
+            return True if self._file(number).read_bytes().count(b'"op":"setData"') >= 2 * writes else None
+
+        if delivered < writes:
+            raise RuntimeError(f"observer {number} has delivered {delivered} of {writes} writes")
+        poll("all is in the file", PUBLISHED_S, is_in_file)
+        return delivered
+
+
+def voters(options: argparse.Namespace, program: Path) -> None:
+    """The table of what publishing observers cost."""
+    kinds = [
+        (count, publishing)
+        for count in [int(one) for one in options.observers.split(",")]
+        for publishing in ((False, True) if count else (False,))
+    ]
+    found: dict[tuple[int, bool], list[dict[str, Any]]] = {kind: [] for kind in kinds}
+    for number in range(options.rounds):
+        # Each round begins with another one: a machine that slows down is nobody's fault.
+        for kind in kinds[number % len(kinds) :] + kinds[: number % len(kinds)]:
+            row = VotersRun(options, program, *kind).run()
+            found[kind].append(row)
+            write_json(options, {"part": "voters", **row})
+    print(VOTERS_HEAD)
+    for (count, publishing), rows in found.items():
+        rates = [row["rate"] for row in rows]
+        us = median([row["us"] for row in rows])
+        kind = ("publish" if publishing else "do not publish") if count else ""
+        published = min([min(row["published"]) for row in rows]) if publishing else 0
+        print(
+            f"| {count} | {kind} | {median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) | {us:.0f} "
+            f"| {f'{published:,}' if publishing else ''} |",
+            flush=True,
         )
-    finally:
-        ensemble.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_json(options: argparse.Namespace, row: dict[str, Any]) -> None:
+    """A line more, where that is wanted."""
+    if options.json:
+        with options.json.open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--subscribers", default="1,100,10000")
-    parser.add_argument("--rates", default="1000", help="writes per second; 0: as fast as they are answered")
-    parser.add_argument("--own", action="store_true", help="a node for each subscriber")
-    parser.add_argument("--voters", action="store_true", help="what publishing observers cost voters")
+    parser.add_argument("--part", choices=("everything", "own", "voters"), help="only this one")
+    parser.add_argument("--subscribers", type=int, help="instead of the cells of a part: this one")
+    parser.add_argument(
+        "--rate", type=int, default=1000, help="its writes/s; 0: as fast as they are answered"
+    )
     parser.add_argument("--observers", default="0,1,5")
+    parser.add_argument("--rounds", type=int, default=3, help="of the voters' part")
     parser.add_argument("--nice", type=int, default=19, help="observers have what voters leave of the CPU")
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--base-port", type=int, default=13700)
-    parser.add_argument("--json", type=Path, help="append a line per cell to this file")
+    parser.add_argument("--compiled", action="store_true", help="run the compiled build")
+    parser.add_argument("--json", type=Path, help="append a line per measurement to this file")
     options = parser.parse_args()
-    if options.voters:
-        print("| observers | which | writes/s | leader's CPU, us per write |\n| --: | --- | --: | --: |")
-        for count in [int(one) for one in options.observers.split(",")]:
-            for publishing in (False, True) if count else (False,):
-                print(voters(options, count, publishing), flush=True)
-        return
+    if options.compiled:
+        os.environ["PYTHONPATH"] = compiled_folder()
     folder = Path(tempfile.mkdtemp(prefix="zabra-feedload-"))
     try:
         program = build(folder)
-        print(HEAD)
-        for count in [int(one) for one in options.subscribers.split(",")]:
-            for rate in [int(one) for one in options.rates.split(",")]:
-                print(measure(options, program, count, rate, options.own), flush=True)
+        for part in [options.part] if options.part else ["everything", "own", "voters"]:
+            if part == "voters":
+                voters(options, program)
+                continue
+            print(HEAD)
+            cells = [(options.subscribers, options.rate)] if options.subscribers else CELLS[part]
+            for count, rate in cells:
+                print(measure(options, program, count, rate, part == "own"), flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -99,7 +99,7 @@ class Options:
         self.jvm_flags = jvm_flags
         self.compiled = compiled
         self.cfg: dict[str, ConfigValue] = {"maxClientCnxns": 0, **(cfg or {})}
-        self.python_path = _compiled_folder() if compiled else os.environ.get("PYTHONPATH", str(ROOT / "src"))
+        self.python_path = compiled_folder() if compiled else os.environ.get("PYTHONPATH", str(ROOT / "src"))
         self._base_port = base_port
 
     def ports(self, members: int) -> list[int]:
@@ -110,7 +110,8 @@ class Options:
         return list(range(self._base_port, self._base_port + count))
 
 
-def _compiled_folder() -> str:
+def compiled_folder() -> str:
+    """What to put on PYTHONPATH for the compiled build."""
     command = [sys.executable, str(ROOT / "tools" / "build_compiled.py")]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
