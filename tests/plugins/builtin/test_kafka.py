@@ -44,7 +44,7 @@ def test_a_large_txn_is_several_records(kafka, place, tmp_path):
         await publisher.close()
 
     asyncio.run(main())
-    messages = kafka.messages(place)
+    messages = list(kafka.messages(place))
     assert [headers.get("Zabra-Part") for headers, _ in messages] == ["1/2", "2/2", None]
     assert [headers["Zabra-Cursor"] for headers, _ in messages] == ["0x0", f"0x{E1 + 1:x}", f"0x{E1 + 2:x}"]
     assert kafka.rows(place) == script.rows

@@ -42,7 +42,7 @@ def all_messages(limit):
 def test_parts_make_the_whole(limit):
     messages = all_messages(limit)
     assert all(len(message.body) <= limit for message in messages)
-    rows = rows_of_messages([(message.headers(), message.body) for message in messages])
+    rows = list(rows_of_messages([(message.headers(), message.body) for message in messages]))
     txns = [row for row in rows if "zxid" in row]
     assert [row["zxid"] for row in txns] == [f"0x{txn.zxid:x}" for txn in SHORT]
     assert [next(iter(row)) for row in rows if "zxid" not in row] == [
@@ -59,7 +59,7 @@ def test_wherever_it_is_cut_the_last_message_says_where_the_target_is(limit, dat
     messages = all_messages(limit)
     cut = data.draw(st.integers(1, len(messages)))
     kept = [(message.headers(), message.body) for message in messages[:cut]]
-    rows = rows_of_messages(kept)
+    rows = list(rows_of_messages(kept))
     last = rows[-1] if rows else {"zxid": "0x0"}
     zxid = int(last.get("zxid") or last["snapshotEnd"], 16)
     assert cursor_of(kept[-1][0], "here") == zxid

@@ -9,6 +9,7 @@ import fcntl
 import re
 import subprocess
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -156,7 +157,7 @@ class Kafka(Target):
         """A topic of its own."""
         return {"class": "kafka", "servers": self.server, "topic": place, "timeoutMs": "5000"}
 
-    def messages(self, place: str) -> list[tuple[dict[str, str], bytes]]:
+    def messages(self, place: str) -> Iterator[tuple[dict[str, str], bytes]]:
         """Headers and body of all records that are committed."""
         settings = {
             "bootstrap.servers": self.server,
@@ -170,28 +171,28 @@ class Kafka(Target):
         try:
             topics = consumer.list_topics(timeout=10).topics
             if place not in topics:
-                return []
+                return
             consumer.assign([TopicPartition(place, 0, 0)])
-            return list(_read_all(consumer))
+            yield from _read_all(consumer)
         finally:
             consumer.close()
 
-    def rows(self, place: str) -> list[Row]:
+    def each(self, place: str) -> Iterator[Row]:
         """What a reader makes of the records."""
         return rows_of_messages(self.messages(place))
 
 
-def _read_all(consumer: Consumer) -> list[tuple[dict[str, str], bytes]]:
-    found: list[tuple[dict[str, str], bytes]] = []
+def _read_all(consumer: Consumer) -> Iterator[tuple[dict[str, str], bytes]]:
     deadline = time.monotonic() + READ_WITHIN_S
     while time.monotonic() < deadline:
         for record in consumer.consume(1000, timeout=1):
             error = record.error()
             if error is None:
                 headers = {key: value.decode() for key, value in record.headers() or []}
-                found.append((headers, record.value() or b""))
+                deadline = time.monotonic() + READ_WITHIN_S
+                yield headers, record.value() or b""
             elif error.code() == KafkaError._PARTITION_EOF:
-                return found
+                return
             elif not error.retriable():
                 raise KafkaException(error)
     raise TimeoutError("the topic has no end")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import nats
@@ -85,15 +85,14 @@ class NatsServer(Target):
 
         return list(self.ask(question))
 
-    def rows(self, place: str) -> list[Row]:
+    def each(self, place: str) -> Iterator[Row]:
         """What a reader makes of the messages."""
         return rows_of_messages(self.messages(place))
 
 
-def rows_of_messages(messages: list[tuple[dict[str, str], bytes]]) -> list[Row]:
+def rows_of_messages(messages: Iterable[tuple[dict[str, str], bytes]]) -> Iterator[Row]:
     """As the documentation tells readers to: parts are put together, what is unfinished is dropped."""
-    found: list[Row] = []
-    whole = 0
+    snapshot: list[Row] = []
     pieces: list[bytes] = []
     for headers, body in messages:
         part, parts = (int(number) for number in headers.get("Zabra-Part", "1/1").split("/"))
@@ -106,10 +105,9 @@ def rows_of_messages(messages: list[tuple[dict[str, str], bytes]]) -> list[Row]:
         row = json.loads(b"".join(pieces))
         if headers["Zabra-Kind"] in ("txn", "snapshot"):
             # A snapshot that was begun and has not ended is void.
-            del found[whole:]
-        found.append(row)
+            snapshot = []
+        snapshot.append(row)
         if headers["Zabra-Kind"] in ("txn", "snapshotEnd"):
             assert headers["Zabra-Cursor"] == headers["Zabra-Zxid"]
-            whole = len(found)
-    del found[whole:]
-    return found
+            yield from snapshot
+            snapshot = []

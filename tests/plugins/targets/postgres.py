@@ -6,13 +6,16 @@ import os
 import pwd
 import shutil
 import subprocess
+from collections.abc import Iterator
 from glob import glob
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from tests.plugins.targets.target import Row, Target, require
 
 from zabra.plugins.jsontext import hex_of, put_data
+
+_PAGE: Final = 5000
 
 
 class Postgres(Target):
@@ -93,22 +96,35 @@ class Postgres(Target):
         with psycopg.connect(self.dsn) as connection:
             return connection.execute(query, values or None).fetchall()
 
-    def rows(self, place: str) -> list[Row]:
+    def each(self, place: str) -> Iterator[Row]:
         """Changes by txn; a snapshot where one was taken, with the number of its nodes."""
         query = (
             "SELECT zxid, (extract(epoch FROM time) * 1000)::bigint, session, cxid, txn_op,"
             f" index, op, path, data, version, acl, owner FROM {place}.changes ORDER BY zxid, index"
         )
-        found: list[tuple[int, Row]] = []
-        for zxid, time, session, cxid, txn_op, *change in self.ask(query):
-            if not found or found[-1][0] != zxid:
+        snapshots = self.ask(f"SELECT zxid, nodes FROM {place}.snapshots ORDER BY zxid DESC, since DESC")
+        row: Row = {}
+        at = -1
+        for zxid, time, session, cxid, txn_op, *change in self._each(query):
+            if zxid != at:
+                if row:
+                    yield row
+                while snapshots and snapshots[-1][0] < zxid:
+                    yield from _snapshot(*snapshots.pop())
                 head = {"zxid": hex_of(zxid), "time": time, "session": hex_of(session), "cxid": cxid}
-                found.append((zxid, {**head, "op": txn_op, "changes": []}))
-            found[-1][1]["changes"].append(_change(change))
-        for zxid, nodes in self.ask(f"SELECT zxid, nodes FROM {place}.snapshots"):
-            found.append((zxid, {"snapshot": hex_of(zxid)}))
-            found.append((zxid, {"snapshotEnd": hex_of(zxid), "nodes": nodes}))
-        return [row for _, row in sorted(found, key=lambda entry: entry[0])]
+                at, row = zxid, {**head, "op": txn_op, "changes": []}
+            row["changes"].append(_change(change))
+        if row:
+            yield row
+        while snapshots:
+            yield from _snapshot(*snapshots.pop())
+
+    def _each(self, query: str) -> Iterator[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn) as connection, connection.cursor("reading") as cursor:
+            cursor.itersize = _PAGE
+            cursor.execute(query)
+            while rows := cursor.fetchmany(_PAGE):
+                yield from rows
 
     def nodes(self, place: str) -> dict[str, tuple[Any, ...]]:
         """The current state: path to (data, version, acl, owner, czxid, mzxid)."""
@@ -119,6 +135,10 @@ class Postgres(Target):
         """The folder belongs to somebody else, which root does not mind."""
         super().close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _snapshot(zxid: int, nodes: int) -> list[Row]:
+    return [{"snapshot": hex_of(zxid)}, {"snapshotEnd": hex_of(zxid), "nodes": nodes}]
 
 
 def _change(values: list[Any]) -> Row:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final, cast
 
 import redis
 from tests.plugins.targets.target import Row, Target, require
 
 from zabra.plugins.jsontext import hex_of
+
+_PAGE: Final = 5000
 
 
 class RedisServer(Target):
@@ -49,22 +52,28 @@ class RedisServer(Target):
         """A stream of its own."""
         return {"class": "redis", "url": f"redis://127.0.0.1:{self.port}/0", "stream": place}
 
-    def rows(self, place: str) -> list[Row]:
+    def each(self, place: str) -> Iterator[Row]:
         """Entries; the nodes of a snapshot come from its hash, where that is still the last one."""
-        found: list[Row] = []
         with self.client() as client:
-            entries: Any = client.xrange(place)
-            for entry_id, fields in entries:
+            for entry_id, fields in _entries(client, place):
                 zxid = hex_of(int(entry_id.split("-")[0]))
                 if fields["op"] != "snapshot":
-                    found.append(json.loads(fields["txn"]))
-                    assert found[-1]["zxid"] == zxid
-                    assert found[-1]["op"] == fields["op"]
+                    row: Row = json.loads(fields["txn"])
+                    assert row["zxid"] == zxid
+                    assert row["op"] == fields["op"]
+                    yield row
                     continue
                 snapshot = json.loads(fields["snapshot"])
                 assert snapshot["snapshot"] == zxid
                 nodes: Any = client.hgetall(snapshot["key"])
-                found.append({"snapshot": zxid})
-                found += [{"node": json.loads(nodes[path])} for path in sorted(nodes)]
-                found.append({"snapshotEnd": zxid, "nodes": snapshot["nodes"]})
-        return found
+                yield {"snapshot": zxid}
+                for path in sorted(nodes):
+                    yield {"node": json.loads(nodes[path])}
+                yield {"snapshotEnd": zxid, "nodes": snapshot["nodes"]}
+
+
+def _entries(client: redis.Redis, stream: str) -> Iterator[tuple[str, dict[str, str]]]:
+    begin = "-"
+    while entries := cast("list[tuple[str, dict[str, str]]]", client.xrange(stream, begin, count=_PAGE)):
+        yield from entries
+        begin = f"({entries[-1][0]}"

@@ -1,6 +1,6 @@
 """A target for publishers: the real server of its kind, started on loopback, killed and started again.
 
-``rows`` reads what it holds in the words of ``jsontext``, as the lines of ``jsonl`` are: a dictionary for
+``each`` reads what it holds in the words of ``jsontext``, as the lines of ``jsonl`` are: a dictionary for
 each txn, ``{"snapshot": …}``, ``{"node": …}`` and ``{"snapshotEnd": …}`` around each snapshot.  So all
 targets are compared with a server's log by the same code.
 
@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,10 @@ class Target:
         """What ``publisher.<name>.`` needs to publish to ``place`` (letters and digits, one a test)."""
         raise NotImplementedError
 
-    def rows(self, place: str) -> list[Row]:
-        """Everything that ``place`` holds, in order."""
+    def each(self, place: str) -> Iterator[Row]:
+        """Everything that ``place`` holds, in order, a part at a time: there may be millions."""
         raise NotImplementedError
+
+    def rows(self, place: str) -> list[Row]:
+        """All of it."""
+        return list(self.each(place))

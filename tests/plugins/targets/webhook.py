@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import sys
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -55,31 +56,33 @@ class Receiver(Target):
 
     def requests(self, place: str) -> list[dict[str, Any]]:
         """All that were taken: ``id`` and ``body``."""
+        return list(self._requests(place))
+
+    def _requests(self, place: str) -> Iterator[dict[str, Any]]:
         path = self.folder / f"{place}.jsonl"
         if not path.exists():
-            return []
-        # A line may be cut where the receiver was killed: that request was never answered.
-        return [
-            json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")
-        ]
+            return
+        with path.open() as file:
+            for line in file:
+                # A line may be cut where the receiver was killed: that request was never answered.
+                if line.endswith("\n"):
+                    yield json.loads(line)
 
-    def rows(self, place: str) -> list[Row]:
+    def each(self, place: str) -> Iterator[Row]:
         """Txns in the order in which they came, repeated ones too; snapshots that are whole."""
-        found: list[Row] = []
         nodes: list[Row] = []
-        for request in self.requests(place):
+        for request in self._requests(place):
             body = request["body"]
-            found += body.get("txns", [])
+            yield from body.get("txns", [])
             if "snapshot" not in body:
                 continue
             if body["part"] == 0:
                 nodes = []
             nodes += [{"node": node} for node in body["nodes"]]
             if body.get("end"):
-                found.append({"snapshot": body["snapshot"]})
-                found += nodes
-                found.append({"snapshotEnd": body["snapshot"], "nodes": body["count"]})
-        return found
+                yield {"snapshot": body["snapshot"]}
+                yield from nodes
+                yield {"snapshotEnd": body["snapshot"], "nodes": body["count"]}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -126,6 +129,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
+def cut_torn_lines(folder: Path) -> None:
+    """What a killed receiver was writing it has not answered: it goes."""
+    for path in folder.glob("*.jsonl"):
+        with path.open("rb+") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end and os.pread(file.fileno(), 1, end - 1) != b"\n":
+                end -= 1
+            file.truncate(end)
+
+
 if __name__ == "__main__":
     _Handler.folder = Path(sys.argv[2])
+    cut_torn_lines(_Handler.folder)
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), _Handler).serve_forever()

@@ -24,5 +24,7 @@ class Attached(AttachedPublishers):
 
 
 if __name__ == "__main__":
+    # So that a signal that comes before it is heard does no harm.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     server.AttachedPublishers = Attached
     sys.exit(main.main(["server", *sys.argv[1:]]))
