@@ -37,7 +37,7 @@ def all_messages(limit):
     return found
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(st.integers(50, 3000))
 def test_parts_make_the_whole(limit):
     messages = all_messages(limit)
@@ -53,7 +53,7 @@ def test_parts_make_the_whole(limit):
     ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.integers(50, 400), st.data())
 def test_wherever_it_is_cut_the_last_message_says_where_the_target_is(limit, data):
     messages = all_messages(limit)

@@ -1,12 +1,10 @@
-"""Doors of real ensembles, Apache's too: resumed over kills of leader, observer and door."""
+"""Doors of real servers under writers, and of an observer of Apache's.  (Kills are in test_campaign.)"""
 
 import asyncio
-import json
 import random
 import urllib.request
 from contextlib import suppress
 
-import aiohttp
 import pytest
 from tests.interop import apache
 from tests.interop.members import APACHE_39, ZABRA, Mixed
@@ -16,12 +14,9 @@ from tests.plugins.door.doors import (
     OPTIONS,
     SUPER,
     WITHIN_S,
-    basic,
-    door_url,
     read_rows,
     served,
     until,
-    wait_door,
 )
 from tests.plugins.test_on_servers import logged
 
@@ -31,100 +26,6 @@ from zabra.plugins.jsontext import txn_of
 from zabra.plugins.publisher import SnapNode
 from zabra.plugins.tree_snapshots import apply_txn
 from zabra.proto.errors import KeeperError
-from zabra.testing.ensemble import AsyncEnsemble
-
-
-class Follower:
-    """Reads a door as a subscriber should: from the last zxid it has, over whatever happens."""
-
-    def __init__(self, url, since=0, **query):
-        self.url = url
-        self.since = since
-        self.query = query
-        self.rows = []
-        self.bookmark = since
-        self.connections = 0
-
-    async def follow(self, http):
-        """Until cancelled."""
-        while True:
-            with suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
-                await self._read(http)
-            await asyncio.sleep(0)
-
-    async def _read(self, http):
-        headers = {"Accept": "application/x-ndjson", **basic(SUPER)}
-        params = {"since": hex(self.since), **self.query}
-        async with http.get(self.url() + "/feed", headers=headers, params=params) as answer:
-            if answer.status != 200:
-                assert answer.status == 503, await answer.text()
-                return
-            self.connections += 1
-            async for line in answer.content:
-                if line.endswith(b"\n"):
-                    self._take(json.loads(line))
-
-    def _take(self, row):
-        assert "error" not in row, row
-        self.rows.append(row)
-        reached = row.get("zxid") or row.get("bookmark")
-        if reached:
-            self.since = int(reached, 16)
-
-    @property
-    def txns(self):
-        return [row for row in self.rows if "zxid" in row]
-
-
-def test_no_gap_and_no_double_whatever_is_killed(tmp_path):
-    async def main():
-        rng = random.Random(7)
-        async with (
-            AsyncEnsemble(3, 1, options=OPTIONS, folder=tmp_path) as ensemble,
-            aiohttp.ClientSession() as http,
-        ):
-            observer = ensemble.observers[0]
-            voters = [sid for sid in ensemble.members if sid != observer]
-            async with ensemble.client(*voters) as client:
-                await client.create("/counter")
-            await wait_door(http, door_url(ensemble, observer))
-            async with http.get(door_url(ensemble, observer) + "/healthz") as answer:
-                since = int((await answer.json())["zxid"], 16)
-            follower = Follower(lambda: door_url(ensemble, observer), since)
-            following = asyncio.create_task(follower.follow(http))
-            for victim in ("door", "observer", "leader", rng.choice(["door", "observer"])):
-                async with ensemble.client(*voters) as client:
-                    writing = asyncio.create_task(write_all(client, 60))
-                    await until(lambda: follower.txns)
-                    if victim == "observer":
-                        await ensemble.kill(observer)
-                        await ensemble.start(observer)
-                    elif victim == "door":
-                        ensemble.members[observer].publishers.door.process.kill()
-                    last = await writing
-                if victim == "leader":
-                    leader = ensemble.leader
-                    await ensemble.kill(leader)
-                    await ensemble.wait_leader()
-                    await ensemble.start(leader)
-                    await ensemble.wait_ready()
-                await until(lambda zxid=last: follower.since >= zxid)
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-            rows = logged(ensemble.members[ensemble.leader])
-            expected = [row for row in rows if int(row["zxid"], 16) > since]
-            assert follower.txns == expected[: len(follower.txns)]
-            assert len(follower.txns) >= 240
-            assert follower.connections >= 3
-
-    asyncio.run(main())
-
-
-async def write_all(client, count):
-    last = 0
-    for number in range(count):
-        last = (await client.set_data("/counter", b"%d" % number)).mzxid
-    return last
 
 
 def tree_of(rows):
