@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,19 @@ def rss_kb(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_KB
 
 
+def wait_door(port: int) -> None:
+    """Until it gives the feed."""
+
+    def is_ready() -> bool | None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5) as answer:
+                return True if answer.status == 200 else None
+        except OSError:
+            return None
+
+    poll("the door is ready", READY_S, is_ready)
+
+
 class Subscribers:
     """A running ``feedload``."""
 
@@ -133,7 +147,7 @@ def server(options: argparse.Namespace, folder: Path) -> Iterator[tuple[ServerPr
     member = make_member(ZABRA, 0, cfg, folder)
     member.start(READY_S)
     try:
-        poll("the door is there", READY_S, lambda: True if children(member.pid) else None)
+        wait_door(port + 1)
         yield member, port + 1
     finally:
         member.kill()
@@ -259,8 +273,8 @@ class VotersRun:
         subscribers = []
         for number, member in enumerate(list(self._ensemble.members.values())[3:]):
             if self._publishing:
-                poll("a door is there", READY_S, lambda: children(member.pid) or None)  # noqa: B023  at once
                 port = self._door_port + number
+                wait_door(port)
                 subscribers.append(Subscribers(self._program, port, 1, "/feed?op=setData", 1))
                 os.setpriority(os.PRIO_PROCESS, subscribers[-1].process.pid, self._options.nice)
             for pid in (member.pid, *children(member.pid)):
