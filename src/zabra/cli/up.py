@@ -274,8 +274,8 @@ class Supervisor:
         """What is started, in words."""
         observers = len([one for one in self.ensemble.servers if one.is_observer])
         if self.ensemble.join:
-            return f"{observers} observers of {self.ensemble.join}"
-        return f"{len(self.members) - observers} participants and {observers} observers"
+            return f"{counted(observers, 'observer')} of {self.ensemble.join}"
+        return f"{counted(len(self.members) - observers, 'participant')} and {counted(observers, 'observer')}"
 
     def stop(self) -> None:
         """Ends everything; a second time, at once."""
@@ -430,6 +430,11 @@ async def four_letter_word(port: int, word: str) -> str | None:
                 writer.close()
     except (OSError, TimeoutError):
         return None
+
+
+def counted(number: int, what: str) -> str:
+    """1 observer, 2 observers."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def last_lines(path: Path, count: int) -> list[str]:
