@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 
 STANDALONE_CLASS = "org.apache.zookeeper.server.ZooKeeperServerMain"
 SERVER_CLASSES = ("org.apache.zookeeper.server.quorum.QuorumPeerMain", STANDALONE_CLASS)
@@ -103,8 +104,19 @@ def zabra_command(properties: dict[str, str], config: str) -> list[str]:
     return command
 
 
-def member_config(main_class: str, config: str, properties: dict[str, str]) -> str:
-    """The zoo.cfg to start with: the given one, or that of a member whose ensemble is started here."""
+def java_member(arguments: list[str], config: str) -> list[str]:
+    """The caller's own command line, for a member of an ensemble with this configuration."""
+    _, main_class, _ = split(arguments)
+    assert main_class is not None
+    options = arguments[: arguments.index(main_class)]
+    return java_command([*options, SERVER_CLASSES[0], config], True)
+
+
+def member_config(main_class: str, config: str, command_of: Callable[[str], list[str]]) -> str:
+    """The zoo.cfg to start with: the given one, or that of a member whose ensemble is started here.
+
+    ``command_of`` gives the command that starts another member with its configuration.
+    """
     role = os.environ.get("ZABRA_SHIM_VIA", "")
     if not role or main_class != STANDALONE_CLASS:
         return config
@@ -114,7 +126,7 @@ def member_config(main_class: str, config: str, properties: dict[str, str]) -> s
 
     own, others = shim_ensemble.lay_out(config, role)
     for path in others:
-        shim_ensemble.launch(zabra_command(properties, path))
+        shim_ensemble.launch(command_of(path))
     return own
 
 
@@ -139,10 +151,15 @@ def main() -> None:
         if len(rest) != 1:
             sys.exit("this stand-in for java starts a server from the path of a zoo.cfg only")
         redirect(server_id(rest[0]) or "standalone")
-        if run_on_java(rest[0]):
-            command = java_command(sys.argv[1:], True)
-        else:
-            command = zabra_command(properties, member_config(main_class, rest[0], properties))
+
+        def command_of(config: str) -> list[str]:
+            if not on_java:
+                return zabra_command(properties, config)
+            return java_member(sys.argv[1:], config)
+
+        on_java = run_on_java(rest[0])
+        config = member_config(main_class, rest[0], command_of)
+        command = java_command(sys.argv[1:], True) if on_java and config == rest[0] else command_of(config)
     if main_class in SERVER_CLASSES:
         print("+", shlex.join(command), flush=True)
     os.execvp(command[0], command)

@@ -125,6 +125,16 @@ def test_a_standalone_server_can_become_a_member(
         assert lines.items() <= theirs.items()
 
 
+def test_members_on_the_real_java_get_configurations_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZABRA_SHIM_CLASSPATH", "ours")
+    monkeypatch.setenv("ZABRA_SHIM_JAVA", "/real/java")
+    standalone = [*CALL[:-2], java_shim.STANDALONE_CLASS, "zoo.cfg"]
+    command = java_shim.java_member(standalone, "member/zoo.cfg")
+    assert command[0] == "/real/java"
+    assert command[-2:] == [MAIN, "member/zoo.cfg"]
+    assert "-Dreadonlymode.enabled=true" in command
+
+
 def test_the_other_members_data_is_kept_as_long_as_the_members_is(config: Path) -> None:
     member, rest = shim_ensemble.lay_out(str(config), "follower")
     mark = Path(rest[0]).parent / "version-2"
