@@ -10,7 +10,7 @@ JOBS   ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))
 PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test campaign test-fast test-compiled lint types conformance mutants rewrite bench docs build \
+.PHONY: help setup run sim test campaign test-fast test-compiled lint types conformance mutants rewrite bench docs build \
 	compiled clean
 
 help: ## show the verbs
@@ -24,6 +24,9 @@ $(STAMP): pyproject.toml tools/setup_venv.py
 
 run: $(STAMP) ## start an ensemble on this machine: make run [ARGS="server conf/zoo.cfg"]
 	@$(PY) tools/run.py $(if $(ARGS),$(ARGS),up --data-dir .zabra/ensemble)
+
+sim: $(STAMP) ## the simulator on the compiled modules: make sim ARGS="--seed 7"
+	@PYTHONPATH="$$($(PY) tools/build_compiled.py)" $(PY) -m zabra sim $(ARGS)
 
 test: $(STAMP) ## the whole suite, interpreted: make test [ARGS="tests/config -x"]
 	ZABRA_PURE=1 $(PYTEST) -m "not campaign" $(ARGS)

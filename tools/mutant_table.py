@@ -41,6 +41,7 @@ _SNAPSHOTS: Final = "storage/snapshots.py"
 _LOG_READER: Final = "storage/log_reader.py"
 _EPOCHS: Final = "storage/epochs.py"
 _TREE: Final = "tree/datatree.py"
+_QUOTA: Final = "tree/quota.py"
 _WATCHES: Final = "tree/watches.py"
 _WRITE_OPS: Final = "processors/write_ops.py"
 _PREP: Final = "processors/prep.py"
@@ -414,12 +415,17 @@ MUTANTS: Final = (
     ),
     Mutant(
         "snapshot-ahead-of-log",
-        "classic: a fuzzy snapshot may hold txns that the own log has lost",
+        "classic: a fuzzy snapshot may hold txns that the own log has lost, and is started from all the same",
         (
             _SNAPSHOTTER,
             "        if host.last_synced_zxid < self.walked_zxid and host.last_logged_zxid >= self.walked_zxid:\n"
             "            return\n",
             "",
+        ),
+        (
+            _RECOVERY,
+            "        if file is not None and self._reach > last and file is not self._last_resort:\n",
+            "        if file is not None and self._reach < 0:\n",
         ),
     ),
     Mutant(
@@ -434,9 +440,13 @@ MUTANTS: Final = (
     ),
     # Replay.
     Mutant(
-        "replay-turns-cversion-back",
-        "ZOOKEEPER-3145, 3249: replaying a create over a newer snapshot turns pzxid and cversion back",
-        (_TREE, "        if cversion > parent.cversion:\n", "        if cversion != parent.cversion:\n"),
+        "replay-begins-one-late",
+        "classic: the first txn behind a snapshot is not replayed on top of it",
+        (
+            _RECOVERY,
+            "        start = 1 if file is None else file.zxid + 1\n",
+            "        start = 1 if file is None else file.zxid + 2\n",
+        ),
     ),
     Mutant(
         "torn-tail-refused",
@@ -735,6 +745,16 @@ MUTANTS: Final = (
             "        if not handler.is_observer and self.is_outgrown",
             "        if handler.is_observer and self.is_outgrown",
         ),
+    ),
+    Mutant(
+        "own-stale-quota",
+        "a quota whose limit went and came back went on from the count of before",
+        (
+            _QUOTA,
+            "                if stats_path(quota_path) in self.nodes:\n",
+            "                if stats_path(quota_path) == quota_path:\n",
+        ),
+        needs=("quotas",),
     ),
     Mutant(
         "own-crash-between-txns-and-epoch",

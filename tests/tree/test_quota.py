@@ -157,6 +157,15 @@ def test_the_longest_quota_wins() -> None:
     assert quota.find_quota("/a/b") == "/a"
 
 
+def test_a_limit_that_comes_back_counts_what_came_meanwhile() -> None:
+    t = example()
+    t.delete("/zookeeper/quota/a/zookeeper_limits")
+    t.create("/a/c", b"xx")
+    assert t.stats("/a") == b"count=2,bytes=8"
+    t.create("/zookeeper/quota/a/zookeeper_limits", b"count=4,bytes=100")
+    assert t.stats("/a") == b"count=3,bytes=10"
+
+
 def test_loading_counts_again() -> None:
     t = example()
     node = t.tree.find(stats_path("/a"))

@@ -190,6 +190,8 @@ class Model:
         """A change at ``path``: the quota above it says what there is now."""
         if path.startswith(QUOTA_ROOT + "/") and path.endswith(STATS):
             quota = path[len(QUOTA_ROOT) : -len(STATS)]
+        elif path.startswith(QUOTA_ROOT + "/") and path.endswith(LIMITS):
+            quota = path[len(QUOTA_ROOT) : -len(LIMITS)]
         else:
             quota = self.quota_of(path)
         stats = self.nodes.get(QUOTA_ROOT + quota + STATS) if quota else None

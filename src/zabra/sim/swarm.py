@@ -32,6 +32,8 @@ VACUITY: Final = (
     "rollovers",
     "quota refusals",
     "strikes",
+    "cut behind a packet",
+    "fuzzy snapshots",
     "crash at a disk operation",
     "crash in recovery",
     "published from the log",

@@ -155,6 +155,10 @@ class Quota:
         if path.endswith("/" + LIMITS_NAME):
             if quota_path:
                 self.paths[quota_path] = None
+                if stats_path(quota_path) in self.nodes:
+                    # Nobody has counted while there was no limit.  Upstream goes on from the old figures
+                    # until a restart counts anew, and then its servers differ.
+                    self.recount(quota_path)
         elif path.endswith("/" + STATS_NAME):
             self.recount(quota_path)
 
