@@ -79,12 +79,17 @@ KINDS: Final = (
     Kind("clock rate", "a machine's clocks run up to 5 % too fast or too slow"),
     Kind("slow disk", "one disk takes up to a second for each fsync"),
     Kind("stuck fsync", "one fsync takes seconds"),
+    Kind(
+        "lone disk",
+        "all disks but one are stuck for seconds, and the server with the good one is restarted meanwhile",
+        True,
+    ),
     Kind("write error", "a write fails (EIO): the server stops, and restarts"),
     Kind("fsync error", "an fsync fails (EIO), what it was to write is lost: the server stops, and restarts"),
     Kind("short write", "only half of a write happens, then ENOSPC: the server stops, and restarts"),
     Kind("disk full", "no space is left on one disk, for a while"),
     Kind("bit flip", "a byte of a file changes while the machine is down", True),
-    Kind("lost entry", "a file disappears from its folder while the machine is down", True),
+    Kind("lost entry", "a file disappears from its folder while the machine is down", True, chance=0.5),
     Kind("reformat", "a machine loses its whole disk", True),
     Kind("purge", "old snapshots and logs are removed"),
     Kind("reconfig", "a voter or observer is removed, added, or changes into the other", True),
@@ -214,6 +219,7 @@ class Nemesis:
             "clock rate": self._clock_rate,
             "slow disk": self._slow_disk,
             "stuck fsync": self._stuck_fsync,
+            "lone disk": self._lone_disk,
             "write error": self._write_error,
             "fsync error": self._fsync_error,
             "short write": self._short_write,
@@ -707,6 +713,28 @@ class Nemesis:
         for machine in self.cluster.machines.values():
             machine.disk.slow_ms = 200 + self.prng.below(8_000)
         return self._inject("sync", SLOW)
+
+    def _lone_disk(self) -> bool:
+        """What only one has acked is asked of it again, and may not count before it has it again."""
+        leader = self._leader()
+        followers = [machine for machine in self._up() if machine is not leader]
+        if leader is None or not followers:
+            return False
+        alone = self.prng.pick(followers)
+        for machine in self._up():
+            if machine is not alone:
+                machine.disk.slow_ms = 500 + self.prng.below(4_000)
+                machine.disk.inject("sync", SLOW)
+                self._later(_SPAN_MS, machine.disk.clear_faults)
+        self._strike = ("truncated", self.prng.pick((0, 3)))
+        self._strike_in = 0
+        self.cluster.scheduler.after(self.prng.below(800_000), self._restart_at_once, alone)
+        return True
+
+    def _restart_at_once(self, machine: Machine) -> None:
+        if machine.is_up() and self.active:
+            machine.kill()
+            self._return_later(machine, 1 + self.prng.below(200))
 
     def _write_error(self) -> bool:
         return self._inject("write", EIO)

@@ -61,8 +61,12 @@ WANTS: Final = (
 )
 _USUAL: Final[list[float]] = [
     *(10.0, 6.0, 4.0, 4.0, 5.0, 5.0, 14.0, 8.0),
-    *(1.5, 3.0, 2.0, 2.5, 2.0, 0.7, 0.15, 0.15),
+    *(1.5, 3.0, 2.0, 3.0, 2.0, 0.7, 0.15, 0.15),
 ]
+
+
+# Within this time a container is given another child.
+_CONTAINER_US: Final = 600_000
 
 
 class Appetite:
@@ -169,7 +173,11 @@ class BusyProgram:
             client.renew()
 
     def wake(self, client: SimClient, tag: Any) -> None:
-        """Asks for the next thing."""
+        """Asks for the next thing; ``tag`` is a container to be used again."""
+        if tag is not None:
+            if not self.stopping and client.is_connected():
+                self._ask(client, calls.create(tag, b""))
+            return
         if self.stopping:
             self._running = False
             return
@@ -199,7 +207,7 @@ class BusyProgram:
             self._ask(client, calls.sync("/"))
             self._ask(client, calls.get_data(self._key()))
         elif want == CONTAINER:
-            self._ask(client, self._container())
+            self._container(client)
         elif want == RARE:
             self._ask(client, self._rare())
         elif want == ACLS:
@@ -346,17 +354,21 @@ class BusyProgram:
             if prng.chance(0.5):
                 parts += [calls.part_of(calls.delete(parent + "/x")), calls.part_of(calls.delete(parent))]
             return calls.multi(parts)
+        if prng.chance(0.25):
+            # One node goes and others change: half replayed, they would be those of different times.
+            parts = [calls.part_of(calls.delete(self._key()))]
+            parts += [calls.part_of(calls.set_data(self._key(), self._data())) for _ in range(2)]
+            return calls.multi(parts)
         return calls.multi([self._part() for _ in range(prng.between(1, 5))])
 
-    def _container(self) -> Call[Any]:
-        """Few containers with few children, so that they are empty again and again."""
+    def _container(self, client: SimClient) -> None:
+        """A container has had a child, and is given another just when it may be collected."""
         prng = self.prng
-        path = f"/c/{prng.below(3)}"
-        kind = prng.below(6)
-        if kind < 2:
-            return calls.create_container(path, b"")
-        path += f"/{prng.below(2)}"
-        return calls.create(path, b"") if kind < 4 else calls.delete(path)
+        path = f"/c/{prng.below(4)}"
+        child = f"{path}/{prng.below(2)}"
+        for call in (calls.create_container(path, b""), calls.create(child, b""), calls.delete(child)):
+            self._ask(client, call)
+        client.after(int(prng.unit() * _CONTAINER_US), child)
 
     def _rare(self) -> Call[Any]:
         prng = self.prng
