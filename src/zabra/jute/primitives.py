@@ -110,6 +110,14 @@ class Reader:
         self.pos = pos + size
         return self.buf[pos : pos + size].decode("utf-8", "replace")
 
+    def read_path(self) -> str:
+        """A path that is looked up: null is malformed, as upstream finds only when it looks it up."""
+        pos = self.pos
+        path = self.read_ustring()
+        if path == "" and self.buf[pos] != 0:
+            raise JuteError("a null path")
+        return path
+
     def read_nullable_ustring(self) -> str | None:
         """A string, or None for null."""
         size = self.read_length()

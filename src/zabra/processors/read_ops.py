@@ -41,7 +41,7 @@ class Exists(Operation):
     """exists: watches even what is not there."""
 
     def read(self, context: ReadContext, r: Reader, w: Writer) -> None:
-        path = r.read_ustring()
+        path = r.read_path()
         watch = r.read_bool()
         if "\x00" in path:
             raise KeeperError(codes.ERR_BAD_ARGUMENTS, path)
@@ -59,7 +59,7 @@ class GetData(Operation):
     """getData."""
 
     def read(self, context: ReadContext, r: Reader, w: Writer) -> None:
-        path = r.read_ustring()
+        path = r.read_path()
         watch = r.read_bool()
         node = readable_node(context, path)
         if watch:
@@ -72,7 +72,7 @@ class GetACL(Operation):
     """getACL: the hashes of digest ids are shown only to those with ADMIN."""
 
     def read(self, context: ReadContext, r: Reader, w: Writer) -> None:
-        path = r.read_ustring()
+        path = r.read_path()
         node = require_node(context, path)
         acl = context.tree.acl_of(node)
         context.require(acl, codes.PERM_READ | codes.PERM_ADMIN, path)
@@ -90,7 +90,7 @@ class GetChildren(Operation):
         self.with_stat: bool = with_stat
 
     def read(self, context: ReadContext, r: Reader, w: Writer) -> None:
-        path = r.read_ustring()
+        path = r.read_path()
         watch = r.read_bool()
         node = readable_node(context, path)
         if watch:
@@ -104,7 +104,7 @@ class GetAllChildrenNumber(Operation):
     """getAllChildrenNumber: how many descendants."""
 
     def read(self, context: ReadContext, r: Reader, w: Writer) -> None:
-        path = r.read_ustring()
+        path = r.read_path()
         readable_node(context, path)
         w.write_int(context.tree.count_descendants(path))
 
@@ -130,6 +130,17 @@ class WhoAmI(Operation):
         WhoAmIResponse(context.providers.client_infos(context.ids)).encode(w)
 
 
+def refuse_null_paths(r: Reader, lists: i64) -> None:
+    """Raises JuteError for a null in one of the lists of paths that a setWatches looks up."""
+    r.read_long()
+    while lists > 0:
+        count = r.read_count()
+        while count > 0:
+            r.read_path()
+            count -= 1
+        lists -= 1
+
+
 class SetWatchesOp(Operation):
     """setWatches and setWatches2: registers a reconnected client's watches and fires what it missed."""
 
@@ -139,6 +150,7 @@ class SetWatchesOp(Operation):
         self.fires = True
 
     def read(self, context: ReadContext, r: Reader, w: Writer) -> None:
+        refuse_null_paths(Reader(r.buf, r.pos, r.end, r.limit), 3)
         persistent: list[str] = []
         recursive: list[str] = []
         if self.with_persistent:
@@ -211,7 +223,7 @@ class MultiRead(Operation):
             if header.type != codes.OP_GET_DATA and header.type != codes.OP_GET_CHILDREN:
                 raise JuteError(f"op {header.type} may not stand in a multiRead")
             kinds.append(header.type)
-            paths.append(r.read_ustring())
+            paths.append(r.read_path())
             r.read_bool()  # no watches here
         for at, path in enumerate(paths):
             self.read_part(context, kinds[at], path, w)

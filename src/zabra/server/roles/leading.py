@@ -231,10 +231,6 @@ class Leading(Proposing, LearnerMaster, Membership):
             return
         if not handler.is_observer and self.is_outgrown(handler.sid, packet.zxid >> 32):
             return
-        for other in list(self.handlers.values()):
-            if other.introduced and other.sid == handler.sid and other is not handler:
-                # Acks that are still on their way there were given in a former life.
-                other.close("it has come again")
         self.host.info(
             f"learner {handler.sid} at {handler.peer_host}:{handler.peer_port}: "
             f"{'observer' if handler.is_observer else 'follower'}, accepted epoch {packet.zxid >> 32}"
@@ -323,6 +319,11 @@ class Leading(Proposing, LearnerMaster, Membership):
 
     def forward_to(self, handler: LearnerHandler) -> None:
         """What is outstanding goes to it (never to an observer), and from now on whatever comes."""
+        # Not before: whoever merely says that he has this sid must not cost it its connection.
+        for other in list(self.handlers.values()):
+            if other.introduced and other.sid == handler.sid and other is not handler:
+                # Acks that are still on their way there were given in a former life.
+                other.close("it has come again")
         broadcast = self.broadcast
         if broadcast is not None:
             broadcast.forget_acks(handler.sid, handler.last_zxid)
