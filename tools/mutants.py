@@ -4,6 +4,7 @@ python tools/mutants.py                      every mutant, seeds 1, 2, ... until
 python tools/mutants.py no-trunc diff        those whose names contain one of the words
 python tools/mutants.py --recorded           only the seed recorded for each
 python tools/mutants.py --list               the table
+python tools/mutants.py --docs               what is recorded, into docs/reliability.md
 
 A mutant (``mutant_table.py``) is an edit of the source.  It is made in a copy, never in the checkout, and
 the copy's simulator runs seeds until one ends with a violation: then the mutant is caught.  What was found
@@ -29,6 +30,8 @@ from mutant_table import MUTANTS, Mutant
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
 RECORD = ROOT / "tests" / "sim" / "mutant_seeds.json"
+PAGE = ROOT / "docs" / "reliability.md"
+TABLE_HEAD = "| mutant | which mistake | seeds until caught | by the rule |\n| --- | --- | --- | --- |\n"
 LIMIT = 1000
 # Short and dense: a planted bug needs faults, not time.
 CHANGES = "seconds=14 fault_gap_ms=280 clients=5"
@@ -123,6 +126,31 @@ def recorded() -> dict[str, dict[str, object]]:
     return known
 
 
+def table() -> str:
+    """What is recorded, as the table of docs/reliability.md; those not caught are named behind it."""
+    known = recorded()
+    rows = [
+        f"| {one.name} | {one.origin} | {known[one.name]['tried']} | {known[one.name]['rule']} |\n"
+        for one in MUTANTS
+        if one.name in known
+    ]
+    tried = [int(str(known[one.name]["tried"])) for one in MUTANTS if one.name in known]
+    missing = [one.name for one in MUTANTS if one.name not in known]
+    text = (
+        f"\nOf {len(MUTANTS)}, {len(tried)} have been caught, the median one by seed "
+        f"{statistics.median(tried):g}, the last by seed {max(tried)}."
+    )
+    if missing:
+        text += f" Not caught yet: {', '.join(missing)}."
+    return TABLE_HEAD + "".join(rows) + text + "\n"
+
+
+def with_table(page: str) -> str:
+    """The page with the table as it is now."""
+    start = page.index(TABLE_HEAD)
+    return page[:start] + table() + "\n" + page[page.index("## ", start) :]
+
+
 def hunt_all(
     mutants: Sequence[Mutant], seeds_of: dict[str, Sequence[int]], jobs: int
 ) -> Iterator[tuple[Mutant, dict[str, object] | None]]:
@@ -155,8 +183,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=LIMIT, help=f"seeds to try (default {LIMIT})")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--list", action="store_true", help="print the table")
+    parser.add_argument("--docs", action="store_true", help="write what is recorded into the docs")
     given = parser.parse_args(arguments)
     chosen = [one for one in MUTANTS if not given.words or any(word in one.name for word in given.words)]
+    if given.docs:
+        PAGE.write_text(with_table(PAGE.read_text("utf-8")), "utf-8")
+        return 0
     if given.list:
         for mutant in chosen:
             print(f"{mutant.name:32} {mutant.origin}")

@@ -33,6 +33,12 @@ def test_seeds_were_found_soon_enough() -> None:
     assert max(int(str(one["tried"])) for one in known.values()) <= MOST_SEEDS
 
 
+def test_the_page_shows_what_is_recorded() -> None:
+    """``python tools/mutants.py --docs`` writes it."""
+    page = mutants.PAGE.read_text("utf-8")
+    assert mutants.with_table(page) == page
+
+
 @pytest.mark.campaign
 def test_the_simulator_finds_every_planted_bug_it_has_found_before(reliability: Report) -> None:
     known = mutants.recorded()

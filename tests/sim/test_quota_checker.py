@@ -58,3 +58,4 @@ def test_between_what_was_told_and_what_was_done(sent_us: int, zxid: int, had: b
         checker.applied(model(used), at)
     assert checker.had_room("/q", invocation(sent_us), zxid) is had
     assert checker.had_room("/none", invocation(sent_us), zxid)
+    assert checker.was_full(invocation(sent_us), zxid) is (zxid > 14 or sent_us > 0)

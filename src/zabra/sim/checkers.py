@@ -35,7 +35,7 @@ from zabra.proto.txn import TxnEntry
 from zabra.server.session_claim import FIRST_BYTE
 from zabra.sim.decide import Asker, decide, may
 from zabra.sim.histories import ANSWERED, CONNECTED, DISCONNECTED, History, Invocation
-from zabra.sim.model import LIMITS, Event, Model, ModelError, Result
+from zabra.sim.model import Event, Model, ModelError, Result
 from zabra.sim.quota_checker import CREATES, QuotaChecker
 
 WRITES: Final = frozenset(
@@ -123,11 +123,14 @@ class HistoryChecker:
         self._writes: dict[tuple[int, int], Invocation] = {}
         self._reads: list[Invocation] = []
         self._zxid_of: dict[int, int] = {}
+        self._quotas: QuotaChecker | None = None
         self._moved: dict[int, int] = {}
 
     def check(self) -> Judgement:
         """Does all of it."""
         self._sort_out()
+        if self.quotas:
+            self._quotas = QuotaChecker(self.history.invocations)
         self._replay()
         self._check_acknowledged()
         self._check_sessions()
@@ -154,7 +157,7 @@ class HistoryChecker:
     def _replay(self) -> None:
         reads = self._reads
         next_read = 0
-        quotas = QuotaChecker(self.history.invocations) if self.quotas else None
+        quotas = self._quotas
         for entry in self.chain:
             zxid = entry.header.zxid
             while next_read < len(reads) and reads[next_read].zxid < zxid:
@@ -221,7 +224,7 @@ class HistoryChecker:
             got = CloseSessionTxn(sorted(got.paths2_delete))
         if got == due or self._was_moved(got, one):
             return
-        if not self._is_quota_refusal(got, one) and not self._is_unknown_session(got, one):
+        if not self._is_quota_refusal(got, one, zxid) and not self._is_unknown_session(got, one):
             self.judgement.complain("decision", f"{one!r}: 0x{zxid:x} is {got!r}, due was {due!r}")
 
     def _is_unknown_session(self, got: object, one: Invocation) -> bool:
@@ -230,12 +233,11 @@ class HistoryChecker:
             return False
         return codes.ERR_SESSION_EXPIRED in _errors(got)
 
-    def _is_quota_refusal(self, got: object, one: Invocation) -> bool:
+    def _is_quota_refusal(self, got: object, one: Invocation, zxid: int) -> bool:
         """The leader goes by what is committed when it looks: between a quota's use and its limit is play."""
         if not self.quotas or codes.ERR_QUOTA_EXCEEDED not in _errors(got):
             return False
-        limited = [path for path in self.model.nodes if path.endswith(LIMITS)]
-        if not limited:
+        if self._quotas is None or not self._quotas.was_full(one, zxid):
             return False
         self.judgement.count("quota refusals")
         return True

@@ -81,7 +81,7 @@ KINDS: Final = (
     Kind("stuck fsync", "one fsync takes seconds"),
     Kind(
         "lone disk",
-        "all disks but one are stuck for seconds, and the server with the good one is restarted meanwhile",
+        "all disks but one are stuck for a while, and the server with the good one is restarted meanwhile",
         True,
     ),
     Kind("write error", "a write fails (EIO): the server stops, and restarts"),
@@ -721,20 +721,24 @@ class Nemesis:
         if leader is None or not followers:
             return False
         alone = self.prng.pick(followers)
+        settings = self.cluster.settings
+        limit_ms = settings.tick_ms * settings.sync_limit_ticks
         for machine in self._up():
             if machine is not alone:
-                machine.disk.slow_ms = 500 + self.prng.below(4_000)
+                # Beyond the limit a follower is given up, and nobody leads.
+                machine.disk.slow_ms = limit_ms // 2 + self.prng.below(limit_ms // 2)
                 machine.disk.inject("sync", SLOW)
                 self._later(_SPAN_MS, machine.disk.clear_faults)
         self._strike = ("truncated", self.prng.pick((0, 3)))
         self._strike_in = 0
-        self.cluster.scheduler.after(self.prng.below(800_000), self._restart_at_once, alone)
+        soon_us = self.prng.below(limit_ms * US_PER_MS // 4)
+        self.cluster.scheduler.after(soon_us, self._restart_at_once, alone)
         return True
 
     def _restart_at_once(self, machine: Machine) -> None:
         if machine.is_up() and self.active:
             machine.kill()
-            self._return_later(machine, 1 + self.prng.below(200))
+            self._return_later(machine, 1 + self.prng.below(50))
 
     def _write_error(self) -> bool:
         return self._inject("write", EIO)

@@ -50,7 +50,7 @@ class QuotaChecker:
     def applied(self, model: Model, zxid: int) -> None:
         """The model has this txn now."""
         quotas = [path[len(QUOTA_ROOT) : -len(LIMITS)] for path in model.nodes if path.endswith(LIMITS)]
-        for quota in quotas:
+        for quota in dict.fromkeys([*self._rooms, *quotas]):
             room = room_for_a_node(model, quota)
             rooms = self._rooms.setdefault(quota, [True])
             if rooms[-1] != room:
@@ -60,14 +60,20 @@ class QuotaChecker:
     def had_room(self, quota: str, one: Invocation, zxid: int) -> bool:
         """Whether there was room at some moment from when it was sent to right before ``zxid``."""
         rooms = self._rooms.get(quota)
-        if rooms is None:
-            return True
+        return rooms is None or any(self._seen(quota, rooms, one, zxid))
+
+    def was_full(self, one: Invocation, zxid: int) -> bool:
+        """Whether any quota was full at some such moment."""
+        return any(not all(self._seen(quota, rooms, one, zxid)) for quota, rooms in self._rooms.items())
+
+    def _seen(self, quota: str, rooms: list[bool], one: Invocation, zxid: int) -> list[bool]:
+        """Room or none, as a leader may have seen it."""
         place = bisect_right(self._told_us, one.sent_us - 1)
         told = self._told[place - 1] if place else 0
         zxids = self._zxids.get(quota, [])
         first = bisect_right(zxids, told)
         last = bisect_right(zxids, zxid - 1)
-        return any(rooms[first : last + 1])
+        return rooms[first : last + 1]
 
 
 def _by_done(one: Invocation) -> int:

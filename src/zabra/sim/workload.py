@@ -173,10 +173,14 @@ class BusyProgram:
             client.renew()
 
     def wake(self, client: SimClient, tag: Any) -> None:
-        """Asks for the next thing; ``tag`` is a container to be used again."""
+        """Asks for the next thing; ``tag`` is a container to be used again, or a quota to be set."""
         if tag is not None:
-            if not self.stopping and client.is_connected():
+            if self.stopping or not client.is_connected():
+                return
+            if isinstance(tag, str):
                 self._ask(client, calls.create(tag, b""))
+            else:
+                self._limit(client, tag[0], tag[1])
             return
         if self.stopping:
             self._running = False
@@ -208,6 +212,11 @@ class BusyProgram:
             self._ask(client, calls.get_data(self._key()))
         elif want == CONTAINER:
             self._container(client)
+        elif want == RARE and self.appetite.quotas and self.prng.chance(0.4):
+            # A quota is lifted and comes back, on nodes that came and went meanwhile.
+            path = self.prng.pick(("/q", "/w"))
+            self._ask(client, calls.delete(f"/zookeeper/quota{path}/zookeeper_limits"))
+            client.after(int(self.prng.unit() * _CONTAINER_US), (path, 8))
         elif want == RARE:
             self._ask(client, self._rare())
         elif want == ACLS:

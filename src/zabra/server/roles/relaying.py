@@ -11,7 +11,7 @@ from typing import Final
 
 from mypy_extensions import i64, trait
 
-from zabra.jute.primitives import JuteError
+from zabra.jute.primitives import JuteError, hex64
 from zabra.processors.operation import KIND_SYNC
 from zabra.processors.ops import OPS
 from zabra.proto import codes
@@ -47,7 +47,6 @@ RETAINED_OVERHEAD_BYTES: Final = 200
 
 # In ``Relay.owners``: the session's client is connected to this server itself.
 OWN_CLIENT: Final = 0
-SESSION_MASK: Final = 0xFFFFFFFFFFFFFFFF
 
 
 @trait
@@ -324,7 +323,7 @@ class Relay(LearnerMaster):
             # Left behind on the way when its client moved on: after the client's later writes it would be
             # out of the session's order.  The leader would refuse it (SESSIONMOVED), could it tell.
             self.host.warn(
-                f"observer {handler.sid}: a request of session 0x{request.session_id & SESSION_MASK:x}, "
+                f"observer {handler.sid}: a request of session {hex64(request.session_id)}, "
                 "which has moved away"
             )
             return
