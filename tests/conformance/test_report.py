@@ -72,7 +72,8 @@ def test_where_a_suite_ran_and_what_it_is_compared_with() -> None:
     assert report.baseline(recorded, "s/3-apache-1,2") == {"passed": ["three"]}
     assert report.baseline(recorded, "s/5-via-observer") == {"passed": ["three"]}
     assert report.baseline(recorded, "t/5-via-follower") == {"passed": []}
-    assert report.baseline(recorded, "s/5") is None
+    assert report.baseline(recorded, "s/5") == {"passed": ["three"]}
+    assert report.baseline(recorded, "s/7") is None
     recorded["s/5-via-observer"] = {"passed": ["observer"]}
     assert report.baseline(recorded, "s/5-via-observer") == {"passed": ["observer"]}
     assert report.where_in_words("3-apache-1,2") == "3; 1 and 2 are Apache's"
