@@ -133,6 +133,11 @@ def test_the_changes_of_an_apache_ensemble(tmp_path):
     observer = ensemble.members[4]
     observer.cfg |= {"publisher.out.class": "jsonl", "publisher.out.file": str(out)}
     with ensemble:
+        # It begins with a snapshot, of whatever there is by then.
+        session = Session().connect_when_possible(ensemble.members[ensemble.wait_leader()].address)
+        session.do(calls.create("/begun", b""))
+        session.end()
+        poll("the publisher has begun", WITHIN_S, lambda: (out.exists() and out.stat().st_size) or None)
         last = 0
         for part in range(4):
             session = Session().connect_when_possible(ensemble.members[ensemble.wait_leader()].address)
