@@ -148,6 +148,14 @@ def test_a_second_learner_with_the_sid_of_a_follower_disturbs_nobody(target: Tar
 
 
 @pytest.mark.slow
+def test_a_later_epoch_in_the_name_of_a_follower_ends_nobody(target: Target) -> None:
+    with Wire(target.port(LEADER, "quorum")) as wire:
+        wire.send(learner_info(sid=1, epoch=99, kind=codes.PACKET_FOLLOWERINFO))
+        target.unharmed()
+    target.unharmed()
+
+
+@pytest.mark.slow
 def test_floods_are_shed(target: Target) -> None:
     """Hundreds of connections that say nothing, and one that says far too much."""
     idle = [Wire(target.port(LEADER, "quorum")) for _ in range(300)]

@@ -246,6 +246,10 @@ class Leading(Proposing, LearnerMaster, Membership):
         epoch: i64 = self.epoch_zxid >> 32
         if epoch == 0 or accepted_epoch <= epoch or accepted_epoch > EPOCH_MAX or not self.peer.is_voter(sid):
             return False
+        for other in self.handlers.values():
+            if other.introduced and other.sid == sid and other.forwarding:
+                # It follows this leader: whoever says otherwise is somebody else.
+                return False
         self.end(f"voter {sid} has accepted epoch {accepted_epoch}, and can follow only a later one")
         return True
 
