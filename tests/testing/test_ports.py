@@ -15,7 +15,10 @@ def test_ports_are_free_and_given_once() -> None:
     for port in first + second:
         assert FIRST <= port < END
         with socket.socket() as probe:
+            # As a server binds: connections of one that is gone may linger there (TIME_WAIT).
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
+            probe.listen()
     give_back(first + second)
 
 
