@@ -160,6 +160,8 @@ class Bench:
             at = datetime.strptime(line, "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007 - as above
             times.append((at - killed_at).total_seconds() * 1000)
         client.close()
+        slowest = max(range(len(times)), key=times.__getitem__)
+        print(f"the slowest: observer-{slowest}")
         times.sort()
         row: dict[str, object] = {
             "phase": "leader killed",
@@ -200,7 +202,9 @@ def main() -> None:
     parser.add_argument("--observers", type=int, default=50)
     parser.add_argument("--rate", type=int, default=100)
     parser.add_argument("--join-seconds", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=1, help="of leaders, one after another")
     parser.add_argument("--json", type=Path, help="append a line per phase to this file")
+    parser.add_argument("--keep", action="store_true", help="leave logs and data where they are")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="zabra-crowd-"))
     bench = Bench(options, folder)
@@ -210,7 +214,8 @@ def main() -> None:
         bench.phase("they join", options.join_seconds, lambda: bench.join(0, options.observers))
         bench.phase("all are there", 8)
         bench.session_ids()
-        bench.lose_leader()
+        for _ in range(options.kills):
+            bench.lose_leader()
         bench.phase("after the leader's death", 8)
         bench.phase("half of them leave", 8, bench.leave)
     finally:
@@ -218,7 +223,10 @@ def main() -> None:
         if options.json:
             with options.json.open("a") as out:
                 out.write("".join(json.dumps(row) + "\n" for row in bench.rows))
-        shutil.rmtree(folder, ignore_errors=True)
+        if options.keep:
+            print(f"kept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,13 @@ from zabra.jute.primitives import JuteError, Writer
 from zabra.proto import codes
 from zabra.proto.packets import request_packet
 from zabra.proto.records import ErrorTxn, TxnHeader
+from zabra.server.ready import PORT_OBSERVER_MASTER, PORT_QUORUM
 from zabra.server.roles.leading import Leading
-from zabra.server.roles.learning import entry_of
+from zabra.server.roles.learning import BROADCAST, entry_of
+from zabra.server.server import Server
 from zabra.server.settings import Settings
 from zabra.sim.client import SimClient
-from zabra.sim.cluster import Cluster, Shape
+from zabra.sim.cluster import RELAYS_FOLLOWERS, Cluster, Shape
 from zabra.sim.monitor import ClusterMonitor
 from zabra.sim.prng import Prng
 
@@ -122,3 +124,76 @@ def test_a_server_that_slept_does_not_hold_it_against_its_clients(voters: list[i
     made.run_ms(3000)
     assert clients[0].session.session_id not in tree.sessions
     assert all(client.session.session_id in tree.sessions for client in clients[1:])
+
+
+def closed_at_once(server: Server, port: int) -> bool:
+    """Whether who connects there, in the turn in which the role ends, is hung up on."""
+    conn_id = 1_000_000
+    server.connection_made(conn_id, port, "somebody", 40_000)
+    return conn_id in server.ready().closes
+
+
+def test_who_connects_as_a_leadership_ends_is_not_left_waiting() -> None:
+    """It was taken by the role that had just ended, and heard nothing for initLimit."""
+    made = cluster(Shape([1, 2, 3]))
+    made.run_ms(3000)
+    leader = next(process.server for process in made.serving() if process.server.role.name() == "leader")
+    assert isinstance(leader.role, Leading)
+    leader.role.end("a test")
+    assert closed_at_once(leader, PORT_QUORUM)
+
+
+def test_who_connects_as_a_relay_loses_its_master_is_not_left_waiting() -> None:
+    """An observer of fifty was away for a minute, once in forty deaths of a leader."""
+    made = cluster(Shape([1, 2, 3], observers=[4], relays=RELAYS_FOLLOWERS))
+    made.run_ms(3000)
+    relay = next(process.server for process in made.serving() if process.server.relay() is not None)
+    learning = relay.learning
+    assert learning is not None
+    learning.connection_lost()
+    assert closed_at_once(relay, PORT_OBSERVER_MASTER)
+
+
+def is_in_step(server: Server) -> bool:
+    """Whether a learner has been synchronised."""
+    return server.learning is not None and server.learning.state == BROADCAST
+
+
+def lose_leader(server: Server) -> None:
+    """The connection to the leader is gone."""
+    assert server.learning is not None
+    server.learning.connection_lost()
+
+
+def test_an_observer_asks_how_far_it_is_behind_as_soon_as_it_is_synchronised() -> None:
+    """It asked in its next turn: in a quiet ensemble with the leader's next PING, half a tick later."""
+    settings = Settings()
+    settings.tick_ms = 20_000
+    made = Cluster(Shape([1, 2, 3], observers=[4]), settings, Prng(1, "cluster"), ClusterMonitor())
+    made.start()
+    made.run_ms(30_000)
+    observer = next(process for process in made.serving() if process.server.role.name() == "observer")
+    observer.call(lose_leader)
+    made.run_ms(1)
+    assert not is_in_step(observer.server)
+    waited_ms = 0
+    while not is_in_step(observer.server) and waited_ms < 5000:
+        made.run_ms(1)
+        waited_ms += 1
+    made.run_ms(5)
+    assert observer.server.role.serves()
+
+
+def test_a_turn_in_which_an_election_begins_asks_for_the_next_one() -> None:
+    """It asked at its start only: one whose first notifications were all lost waited for ever."""
+    made = cluster(Shape([1, 2, 3], observers=[4]))
+    made.run_ms(3000)
+    server = next(process.server for process in made.serving() if process.server.role.name() == "observer")
+    server.begin_turn(server.now_ms, server.wall_ms)
+    lose_leader(server)
+    server.ready()
+    assert server.looking is not None
+    server.begin_turn(server.looking.not_before_ms, server.wall_ms)
+    ready = server.ready()
+    assert server.role.name() == "looking"
+    assert server.now_ms < ready.wake_at_ms <= server.now_ms + 200

@@ -402,6 +402,9 @@ class Peer:
         actions = self.links.tick(now)
         self._drive(self.election.tick(now), actions)
         self._carry_out(actions)
+
+    def end_turn(self) -> None:
+        """Asks for the turns that the election needs next; this turn may have begun it."""
         for deadline in (self.election.next_deadline_ms(), self.links.next_deadline_ms()):
             if deadline >= 0:
                 self.host.wake_by(deadline)

@@ -504,6 +504,8 @@ class Server(Host):
         """Ends the turn: everything to be done now."""
         self.serving.take_held()
         self.advance()
+        if self.peer is not None:
+            self.peer.end_turn()
         self.role.end_turn()
         if self.role.tree_is_committed():
             self.snapshotter.step()

@@ -212,6 +212,9 @@ class Leading(Proposing, LearnerMaster, Membership):
         """A learner has connected."""
         handler = LearnerHandler(self.host, self, conn_id, peer_host, peer_port)
         self.handlers[conn_id] = handler
+        if self.state == LOST:
+            # It came in the turn in which the leadership ended: nobody would ever answer it.
+            handler.close("the leadership is over")
         return handler
 
     def learner_info(self, handler: LearnerHandler, packet: QuorumPacket) -> None:

@@ -143,6 +143,13 @@ class Observing(Learning):
         if self.host.settings.claims_session_ids:
             self.check_claim()
 
+    def synchronised(self) -> None:
+        super().synchronised()
+        if self.state == BROADCAST:
+            # Nobody is served before the first answer: the question does not wait for the next turn, which
+            # in a quiet ensemble comes with the leader's next PING.
+            self.tick_lag(self.host.now_ms)
+
     def tick(self) -> None:
         super().tick()
         if self.state == BROADCAST:

@@ -171,7 +171,11 @@ class Relay(LearnerMaster):
             self.host.warn(f"{peer_host}:{peer_port} is refused: {LEARNERS_MAX} observers are connected")
             self.host.close_conn(conn_id)
             return
-        self.handlers[conn_id] = LearnerHandler(self.host, self, conn_id, peer_host, peer_port)
+        handler = LearnerHandler(self.host, self, conn_id, peer_host, peer_port)
+        self.handlers[conn_id] = handler
+        if not self.listening:
+            # It came in the turn in which the door was closed: nobody would ever answer it.
+            handler.close("the relay has lost its own master")
 
     # --- discovery: nothing is discovered, the epoch stands -----------------------------------------------
 
