@@ -99,6 +99,25 @@ def test_the_end_of_an_epoch_may_have_been_missed():
     asyncio.run(main())
 
 
+def test_the_first_txn_of_all_is_on_its_way_to_the_log():
+    """A log that begins with the snapshot of an empty tree has reached a zxid that is nobody's."""
+
+    async def main():
+        log = MemoryLog()
+        feed = Feed(log.open, lambda: max(E1, log.last()))
+        feed.note_committed(E1)
+        reading = feed.subscribe(0)
+        waiting = asyncio.ensure_future(reading.next())
+        tell(feed, log, E1 + 1, on_disk=False)
+        while not log.opened:  # noqa: ASYNC110  a thread reads it
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        log.entries += [create(E1 + 1)]
+        assert [txn.zxid for txn in await waiting] == [E1 + 1]
+
+    asyncio.run(main())
+
+
 def test_logged_is_not_committed():
     async def main():
         log = MemoryLog()

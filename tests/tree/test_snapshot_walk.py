@@ -109,6 +109,42 @@ def test_one_byte_at_a_time() -> None:
     assert loader.tree.sessions == {77: 4000}
 
 
+def test_sessions_are_taken_as_they_come() -> None:
+    """However many a leader announces."""
+    w = Writer()
+    w.write_int((1 << 31) - 1)
+    loader = TreeLoader()
+    for number in range(3000):
+        w.write_long(number)
+        w.write_int(4000)
+        data = w.getvalue()
+        loader.feed(data[:7])
+        loader.feed(data[7:])
+        w = Writer()
+        assert len(loader.tree.sessions) == number + 1
+    assert not loader.done
+
+
+def test_an_acl_that_goes_on_for_ever_is_refused() -> None:
+    """A leader that is none must not fill the memory of whoever waits for the end of one."""
+    w = Writer()
+    w.write_int(0)
+    w.write_int(1)
+    w.write_long(5)
+    w.write_int(1 << 20)
+    loader = TreeLoader(limit=1000)
+    loader.feed(w.getvalue())
+    w = Writer()
+    ACL(31, Id("scheme", "i" * 50)).encode(w)
+    entry = w.getvalue()
+    fed = 0
+    while fed < 1900:
+        loader.feed(entry)
+        fed += len(entry)
+    with pytest.raises(JuteError, match="unreasonable length of an ACL: more than 1000 bytes"):
+        loader.feed(entry * 10)
+
+
 def test_the_bytes_of_a_fresh_tree() -> None:
     tree = DataTree()
     tree.sessions[0x0100001A844F0000] = 10000

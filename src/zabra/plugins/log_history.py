@@ -3,11 +3,13 @@
 A ``LogHistory`` is a place in the log: each ``read`` goes on where the one before it has stopped, without
 reading a file from its beginning again.  It gives no txn of which it cannot prove that nothing is missing
 before it: either the log has the txn where reading began, or the next counter of the same epoch follows, or
-there is a snapshot of that very zxid (a server logs everything after its snapshot).
+there is a snapshot of that very zxid (a server logs everything after its snapshot), or reading begins at 0
+and the snapshot that the log goes on from is of a tree in which nothing has happened.
 """
 
 from typing import Final
 
+from zabra.plugins.beginnings import nothing_before
 from zabra.plugins.feed import Compacted
 from zabra.storage import txnlog_format as fmt
 from zabra.storage.disk import Disk
@@ -103,7 +105,9 @@ class LogHistory:
         """Raises Compacted where something may be missing before ``entry``."""
         follows_on = entry.zxid == self.after + 1
         if not follows_on:
-            follows_on = fmt.follows(entry.zxid, self.after) and (self._proved or self._has_snapshot())
+            follows_on = fmt.follows(entry.zxid, self.after) and (
+                self._proved or self._has_snapshot() or self._is_first(entry)
+            )
         if not follows_on:
             raise Compacted(self.after, self.oldest())
         self._proved = True
@@ -111,6 +115,9 @@ class LogHistory:
     def _has_snapshot(self) -> bool:
         names = self._snapshots.list(self._folder)
         return any(split_snapshot_name(name)[0] == self.after for name in names)
+
+    def _is_first(self, entry: LogEntry) -> bool:
+        return self.after == 0 and nothing_before(self._snapshots, self._folder, entry.zxid - 1)
 
     def _next(self) -> LogEntry | None:
         """The first entry behind ``after``; None where the log ends."""

@@ -26,9 +26,15 @@ _STAT_BYTES: Final = 60
 _FIXED_BYTES: Final = _ACL_BYTES + _STAT_BYTES
 _END_OF_NODES: Final = b"\x00\x00\x00\x01/"
 
+# An ACL came in one request; what is around it is less than this.
+_ACL_MARGIN_BYTES: Final = 1024
+
+# What comes next in the stream.  (The walk writes sessions and ACLs at once.)
 _HEAD: Final = 0
-_NODES: Final = 1
-_DONE: Final = 2
+_SESSIONS: Final = 1
+_ACLS: Final = 2
+_NODES: Final = 3
+_DONE: Final = 4
 
 
 class SnapshotWalk:
@@ -155,10 +161,20 @@ class TreeLoader:
 
     When ``done``, ``tree`` is complete, its zxid aside (``last_processed_zxid`` is the caller's to set, from
     the file's name or the SNAP packet), and ``leftover`` holds what followed the stream.  ``limit`` bounds
-    one string or buffer in bytes.
+    one string, buffer or ACL in bytes, and so what is kept of a stream that never gets to the end of one.
     """
 
-    __slots__ = ("_buffer", "_limit", "_phase", "_scratch", "done", "leftover", "tree", "unresolved_acls")
+    __slots__ = (
+        "_buffer",
+        "_left",
+        "_limit",
+        "_phase",
+        "_scratch",
+        "done",
+        "leftover",
+        "tree",
+        "unresolved_acls",
+    )
 
     def __init__(
         self,
@@ -175,6 +191,8 @@ class TreeLoader:
         self._limit: i64 = limit
         self._buffer: bytes = b""
         self._phase: i64 = _HEAD
+        # Sessions, or ACLs, that are still to come.
+        self._left: i64 = 0
         # What is summed up for the digest of one node.
         self._scratch: BytesWriter = BytesWriter()
 
@@ -185,13 +203,10 @@ class TreeLoader:
             return
         buffer = self._buffer + data if self._buffer else data
         pos: i64 = 0
-        if self._phase == _HEAD:
+        if self._phase < _NODES:
             pos = self._read_head(buffer)
-            if pos < 0:
-                self._buffer = buffer
-                return
-            self._phase = _NODES
-        pos = self._read_nodes(buffer, pos)
+        if self._phase == _NODES:
+            pos = self._read_nodes(buffer, pos)
         if self._phase == _DONE:
             self.leftover = buffer[pos:]
             self._buffer = b""
@@ -200,27 +215,35 @@ class TreeLoader:
             self._buffer = buffer[pos:]
 
     def _read_head(self, buffer: bytes) -> i64:
-        """Reads sessions and ACLs; returns where they end, or -1 if they have not all arrived."""
+        """Reads the sessions and ACLs that are there in full; returns where the rest begins."""
+        tree = self.tree
         r = Reader(buffer, 0, -1, self._limit)
-        sessions: dict[int, int] = {}
-        rows: list[tuple[int, list[ACL]]] = []
+        pos: i64 = 0
         try:
-            count = r.read_int()
-            while count > 0:
-                session_id = r.read_long()
-                sessions[session_id] = r.read_int()
-                count -= 1
-            count = r.read_int()
-            while count > 0:
+            if self._phase == _HEAD:
+                self._left = r.read_int()
+                self._phase = _SESSIONS
+                pos = r.pos
+            if self._phase == _SESSIONS:
+                while self._left > 0:
+                    session_id = r.read_long()
+                    tree.sessions[session_id] = r.read_int()
+                    self._left -= 1
+                    pos = r.pos
+                self._left = r.read_int()
+                self._phase = _ACLS
+                pos = r.pos
+            while self._left > 0:
                 acl_id = r.read_long()
-                rows.append((acl_id, read_acl_vector(r)))
-                count -= 1
+                tree.acls.put_loaded(acl_id, read_acl_vector(r))
+                self._left -= 1
+                pos = r.pos
         except EndOfData:
-            return -1
-        self.tree.sessions.update(sessions)
-        for number, acl in rows:
-            self.tree.acls.put_loaded(number, acl)
-        return r.pos
+            if r.end - pos > self._limit + _ACL_MARGIN_BYTES:
+                raise JuteError(f"unreasonable length of an ACL: more than {self._limit} bytes") from None
+            return pos
+        self._phase = _NODES
+        return pos
 
     def _read_nodes(self, buffer: bytes, pos: i64) -> i64:
         """Reads the nodes that are there in full; returns where the rest begins."""

@@ -1,9 +1,12 @@
 """jsonl on a simulated disk, which loses power with its observer."""
 
 import json
+from collections.abc import Iterator
+
+from tests.plugins.conformance.rows import judged_rows
 
 from zabra.plugins.builtin.jsonl import JsonlPublisher
-from zabra.plugins.conformance import Faults, Published, ToldSnapshot, json_data, told_json
+from zabra.plugins.conformance import Faults, Published
 from zabra.sim.disk import SimDisk
 from zabra.sim.prng import Prng
 
@@ -60,21 +63,13 @@ class JsonlSubject:
         self._disk.crash(self._prng, scatter=True)
 
     def published(self) -> Published:
-        """What a reader of the file makes of it: whole lines, and of snapshots only whole ones."""
-        log = []
-        nodes = {}
+        """What a reader of the file makes of it."""
+        return Published(judged_rows(self._whole_lines()))
+
+    def _whole_lines(self) -> Iterator[dict]:
         for line in self._disk.read(FILE).split(b"\n")[:-1] if self._disk.exists(FILE) else []:
             try:
-                row = json.loads(line)
+                yield json.loads(line)
             except ValueError:
                 # Torn by a power cut: it goes at the next start.
-                break
-            if "zxid" in row:
-                log.append(told_json(row))
-            elif "snapshot" in row:
-                nodes = {}
-            elif "node" in row:
-                nodes[row["node"]["path"]] = json_data(row["node"])
-            else:
-                log.append(ToldSnapshot(int(row["snapshotEnd"], 16), nodes))
-        return Published(log)
+                return
