@@ -36,6 +36,7 @@ _SERVER: Final = "server/server.py"
 _WORKER: Final = "server/disk_worker.py"
 _SNAPSHOTTER: Final = "server/snapshotter.py"
 _TXNLOG: Final = "storage/txnlog.py"
+_TXNLOG_FORMAT: Final = "storage/txnlog_format.py"
 _TXNSNAPLOG: Final = "storage/txnsnaplog.py"
 _SNAPSHOTS: Final = "storage/snapshots.py"
 _LOG_READER: Final = "storage/log_reader.py"
@@ -723,7 +724,7 @@ MUTANTS: Final = (
         "a log file that had disappeared between two epochs was not missed",
         (
             _LOG_READER,
-            "                if zxid != self.last_zxid + 1 and reader.previous_zxid > self.last_zxid:\n",
+            "                if zxid != self.last_zxid + 1 and reader.previous_zxid > max(self.last_zxid, self._from):\n",
             "                if zxid != self.last_zxid + 1 and reader.previous_zxid < 0:\n",
         ),
         needs=("lost entry",),
@@ -772,6 +773,58 @@ MUTANTS: Final = (
             _EPOCHS,
             "        except EpochError:\n            return None\n",
             "        except EpochError:\n            raise\n",
+        ),
+    ),
+    Mutant(
+        "own-no-redial",
+        "whoever could not be reached was dialled again with the next notification only, up to a minute later",
+        (
+            _ELECTION,
+            "        if self._down and now_ms >= self._redial_at:\n",
+            "        if self._down and now_ms < 0:\n",
+        ),
+        (
+            _ELECTION,
+            "        return self._redial_at if self._down and self._redial_at < first else first\n",
+            "        return first\n",
+        ),
+    ),
+    Mutant(
+        "own-reload-under-a-snapshot",
+        "a tree was loaded anew while a snapshot was being given up, whose file that removed",
+        (
+            _LOOKING,
+            "            if not self.reload_asked and host.disk_is_at_rest():\n",
+            "            if not self.reload_asked:\n",
+        ),
+    ),
+    Mutant(
+        "own-old-view-needed",
+        "what was proposed behind a reconfiguration needed the old view also when that was committed",
+        (
+            _LEADING,
+            "            broadcast.activate(self.peer.verifiers())\n",
+            "            broadcast.set_verifiers(self.peer.verifiers())\n",
+        ),
+        needs=("reconfig",),
+    ),
+    Mutant(
+        "own-view-of-one-log",
+        "a view that one log alone had, and nobody had committed, kept its server from joining a leader",
+        (
+            _ELECTION,
+            "        if not supporters.has_any_quorum():\n",
+            "        if not supporters.has_all_quorums():\n",
+        ),
+        needs=("reconfig",),
+    ),
+    Mutant(
+        "own-log-before-the-snap",
+        "a log that ends before the start of an epoch was taken to go on there, although a SNAP had come between",
+        (
+            _TXNLOG_FORMAT,
+            "    return zxid if zxid > 0 else 0\n",
+            "    return zxid if zxid > 0 and zxid & _COUNTER_MASK else 0\n",
         ),
     ),
     Mutant(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+from zabra.auth.registry import Providers
+from zabra.auth.schemes import IpProvider
 from zabra.jute.primitives import JuteError, Writer
 from zabra.proto import codes
 from zabra.proto.packets import request_packet
-from zabra.proto.records import ErrorTxn, TxnHeader
+from zabra.proto.records import ErrorTxn, QuorumPacket, TxnHeader
 from zabra.server.ready import PORT_OBSERVER_MASTER, PORT_QUORUM
+from zabra.server.recovery import Recovered
 from zabra.server.roles.leading import Leading
-from zabra.server.roles.learning import BROADCAST, entry_of
+from zabra.server.roles.learning import BROADCAST, LOST, SYNCHRONIZATION, entry_of
 from zabra.server.server import Server
 from zabra.server.settings import Settings
 from zabra.sim.client import SimClient
-from zabra.sim.cluster import RELAYS_FOLLOWERS, Cluster, Shape
+from zabra.sim.cluster import RELAYS_FOLLOWERS, Cluster, Shape, ensemble_of
 from zabra.sim.monitor import ClusterMonitor
 from zabra.sim.prng import Prng
+from zabra.tree.datatree import DataTree
+from zabra.zab.synchronization import LearnerSync
 
 
 def cluster(shape: Shape, seed: int = 1) -> Cluster:
@@ -197,3 +202,81 @@ def test_a_turn_in_which_an_election_begins_asks_for_the_next_one() -> None:
     ready = server.ready()
     assert server.role.name() == "looking"
     assert server.now_ms < ready.wake_at_ms <= server.now_ms + 200
+
+
+def member() -> Server:
+    """One of three voters, looking for a leader."""
+    recovered = Recovered(DataTree())
+    recovered.last_zxid = recovered.accepted_epoch = recovered.current_epoch = 0
+    settings = Settings()
+    settings.server_id = 1
+    view = ensemble_of(Shape([1, 2, 3]))
+    server = Server(settings, Providers([IpProvider()]), recovered, 1, 1000, 1000, view)
+    server.begin_turn(1000, 1000)
+    server.ready()
+    return server
+
+
+def test_a_tree_is_not_loaded_while_a_snapshot_is_being_given_up() -> None:
+    """Loading removes unfinished snapshots: who was to remove that one found no file, and stopped."""
+    server = member()
+    server.snapshotter.begin()
+    server.ready()
+    server.snapshotter.abort()
+    server.look([], True, 0)
+    assert not server.ready().reload
+    server.begin_turn(1001, 1001)
+    server.snapshot_done(int(server.snapshotter.end_token))
+    assert server.ready().reload
+
+
+def test_a_tree_is_loaded_once_at_a_time() -> None:
+    """Two that load it at once, or one while the log is written again, would not see the same."""
+    server = member()
+    server.ask_reload()
+    assert server.ready().reload
+    server.begin_turn(1001, 1001)
+    server.look([], True, 0)
+    assert not server.ready().reload
+    server.begin_turn(1002, 1002)
+    recovered = Recovered(DataTree())
+    recovered.last_zxid = 0
+    server.reloaded(recovered)
+    assert server.looking is not None
+    assert server.looking.looking
+    server.begin_turn(1003, 1003)
+    server.look([], True, 0)
+    assert server.ready().reload
+
+
+@pytest.mark.parametrize(
+    ("keeps_log", "cut", "left", "follows"),
+    [
+        (True, 0x100000007, 0x100000007, True),
+        (True, 0x100000007, 0x100000003, False),
+        (True, 0x200000000, 0x100000003, True),
+        (False, 0x100000007, 0x100000007, True),
+        (False, 0x100000007, 0x100000003, False),
+        (False, 0x200000000, 0x100000003, False),
+    ],
+)
+def test_a_history_that_ends_before_the_cut_is_not_built_upon(
+    keeps_log: bool, cut: int, left: int, follows: bool
+) -> None:
+    """An observer that keeps no log (syncEnabled=false) has only its last snapshot to go back to."""
+    made = cluster(Shape([1, 2, 3], observers=[4]))
+    made.run_ms(3000)
+    process = made.machines[4].process
+    assert process is not None
+    server = process.server
+    server.settings.sync_enabled = keeps_log
+    role = server.learning
+    assert role is not None
+    role.state = SYNCHRONIZATION
+    role.sync = LearnerSync(0x300000001, 0x400000000, True)
+    role.sync.packet(QuorumPacket(codes.PACKET_TRUNC, cut, None, None))
+    recovered = Recovered(DataTree())
+    recovered.tree.last_processed_zxid = recovered.last_zxid = left
+    server.reloaded(recovered)
+    assert (role.state != LOST) == follows
+    assert role.lost == "" if follows else "what is left of the history ends at" in role.lost

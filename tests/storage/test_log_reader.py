@@ -139,6 +139,20 @@ def test_a_file_that_is_missing_between_two_epochs_leaves_a_gap_too() -> None:
     assert zxids(new_log(disk), 0x200000005) == [0x500000001, 0x500000002]
 
 
+def test_what_a_snapshot_has_taken_the_place_of_leaves_a_gap() -> None:
+    """A leader's snapshot at the start of epoch 5 replaces the log; a crash leaves the log where it was."""
+    disk = SimDisk()
+    log = new_log(disk)
+    fill(log, 1, 3)
+    log = new_log(disk)
+    log.continue_from(0x500000000)
+    fill(log, 0x500000001, 0x500000002)
+    with pytest.raises(LogGapError, match="goes on from another txn"):
+        zxids(new_log(disk))
+    for start in (0x500000000, 0x500000001):
+        assert zxids(new_log(disk), start) == [0x500000001, 0x500000002]
+
+
 def test_files_of_apaches_do_not_say_what_came_before() -> None:
     disk = SimDisk()
     three_epochs(disk)

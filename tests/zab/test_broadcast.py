@@ -111,9 +111,27 @@ def test_a_reconfig_needs_quorums_of_both_configurations() -> None:
     # Committing stops at the reconfig, for it to be activated.
     assert b.ack(4, EPOCH + 2) == [reconfig]
     assert b.last_committed == EPOCH + 2
-    b.set_verifiers([new])
+    b.activate([new])
     assert b.take_committed() == [after]
     assert b.take_committed() == []
+
+
+def test_who_has_left_is_not_needed_for_what_was_proposed_behind_the_reconfig() -> None:
+    """Of 1 to 4, 4 is away; 2 leaves with the reconfig, and never acks what came behind it."""
+    old = QuorumMaj([1, 2, 3, 4], 1)
+    new = QuorumMaj([1, 3, 4], 2)
+    b = Broadcast(1, [old], EPOCH)
+    b.set_verifiers([old, new])
+    reconfig = b.propose(EPOCH + 1, b"reconfig", is_reconfig=True)
+    first, second = b.propose(EPOCH + 2, b""), b.propose(EPOCH + 3, b"")
+    b.log_synced(EPOCH + 3)
+    b.ack(3, EPOCH + 1)
+    b.ack(3, EPOCH + 2)
+    assert b.ack(2, EPOCH + 1) == [reconfig]
+    assert b.take_committed() == []
+    b.activate([new])
+    assert b.take_committed() == [first]
+    assert b.ack(3, EPOCH + 3) == [second]
 
 
 def test_a_leader_that_is_not_designated_stops() -> None:

@@ -237,6 +237,46 @@ def test_timeouts_double_up_to_a_minute() -> None:
     assert waits == [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000, 60000]
 
 
+def test_a_view_that_was_only_proposed_here_does_not_keep_a_server_from_a_leader() -> None:
+    """3 alone has logged that 2 is to observe, so 1 and 3 would be needed; 2 follows 1 by the old view."""
+    fle = server(3)
+    proposed = EnsembleConfig.parse(
+        "server.1=127.0.0.1:2001:3001\nserver.2=127.0.0.1:2002:3002:observer\n"
+        "server.3=127.0.0.1:2003:3003\nversion=200000005"
+    )
+    fle.set_config(ensemble(3), proposed)
+    fle.start(0x200000006, 2, 0)
+    assert fle.receive(2, told(FOLLOWING, 1, clock=7, epoch=3), 1).outcome is None
+    step = fle.receive(1, told(LEADING, 1, clock=7, epoch=3), 2)
+    assert step.outcome is not None
+    assert step.outcome.state == FOLLOWING
+    # To lead it needs both.
+    fle.start(0x200000006, 2, 100)
+    fle.receive(2, looking(3, zxid=0x200000006, clock=8, epoch=2), 101)
+    assert fle.tick(101 + 200).outcome is None
+
+
+def test_who_cannot_be_reached_is_dialled_every_second() -> None:
+    """Where notifications are a minute apart, the next one would come a minute too late."""
+    fle = server(1)
+    fle.start(0, 0, 0)
+    now = 0
+    for _ in range(9):
+        now = fle.next_deadline_ms()
+        fle.tick(now)
+    assert fle.next_deadline_ms() - now == 60000
+    fle.peer_down(2, now + 10)
+    assert fle.next_deadline_ms() <= now + 10
+    step = fle.tick(now + 10)
+    assert step.connect_all
+    assert step.sends == []
+    assert fle.next_deadline_ms() == now + 1010
+    assert not fle.tick(now + 1009).connect_all
+    assert fle.tick(now + 1010).connect_all
+    fle.peer_up(2)
+    assert fle.next_deadline_ms() - now == 60000
+
+
 def test_votes_of_and_for_strangers_do_not_count() -> None:
     fle = server(1)
     fle.start(0, 0, 0)

@@ -72,6 +72,8 @@ class Host:
         # Txns and bytes appended since the log was last rolled.
         self.appended_count: i64 = 0
         self.appended_bytes: i64 = 0
+        # The tree is being loaded anew (``ask_reload``).
+        self.reloading: bool = False
         # Since when clients have not been served, -1 while they are.
         self.unavailable_since_ms: i64 = now_ms
         # Txns handed to the disk and not known to be durable.
@@ -168,6 +170,16 @@ class Host:
             tree.acl_trail = AclTrail(tree.last_processed_zxid)
         self.tree = tree
         self.committed_log.clear()
+
+    def disk_is_at_rest(self) -> bool:
+        """Whether nothing is being written, no fuzzy snapshot either: what there is may be read anew."""
+        return self.disk_is_idle()
+
+    def ask_reload(self) -> None:
+        """Has the tree loaded from disk; one that is under way already will do, since nothing is written."""
+        if not self.reloading:
+            self.reloading = True
+            self.out.reload = True
 
     def show_config(self, ensemble: EnsembleConfig) -> None:
         """Another view is in force, and no txn says so: the server puts it into the tree."""

@@ -198,9 +198,9 @@ class Server(Host):
             self.abandon(peer)
         learning = self.learning
         if learning is not None:
-            if learning.wants_reload and self.disk_is_idle() and not self.snapshotter.busy():
+            if learning.wants_reload and self.disk_is_at_rest():
                 learning.wants_reload = False
-                self.out.reload = True
+                self.ask_reload()
             if learning.lost:
                 self.leave(learning, learning.lost, learning.must_reload)
         leading = self.leading
@@ -299,6 +299,9 @@ class Server(Host):
             self.close_conn(conn_id)
         self.early = {}
 
+    def disk_is_at_rest(self) -> bool:
+        return self.disk_is_idle() and not self.snapshotter.busy()
+
     def tree_is_void(self) -> None:
         self.snapshotter.abort()
 
@@ -312,6 +315,7 @@ class Server(Host):
 
     def reloaded(self, recovered: Recovered) -> None:
         """The tree was loaded from disk, as ``Ready.reload`` has asked."""
+        self.reloading = False
         self.replace_tree(recovered.tree)
         for entry in recovered.recent:
             self.committed_log.add(entry)

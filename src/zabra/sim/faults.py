@@ -249,7 +249,7 @@ class Nemesis:
     def _next(self, _: object) -> None:
         if not self.active:
             return
-        self._revive()
+        self.revive()
         if self.enabled:
             self._number += 1
             self.prng = self._root.split(str(self._number))
@@ -285,9 +285,10 @@ class Nemesis:
             machine.set_rate(0)
             machine.disk.capacity_bytes = 0
             machine.countdown = None
-        self._revive()
+            machine.hurry()
+        self.revive()
 
-    def _revive(self) -> None:
+    def revive(self) -> None:
         """Starts machines that are down for no reason any more; an operator replaces refused data."""
         for machine in self.cluster.machines.values():
             if machine.process is None and machine.sid not in self._waiting and machine.lives > 0:
@@ -509,11 +510,22 @@ class Nemesis:
         self._restart_later(leader)
         return True
 
+    def _cut_power(self, machine: Machine, scatter: bool) -> None:
+        """With ``scatter`` the sectors of one write survive in any order, where that is safe.
+
+        Such a tear may look like rot, and a log is refused for it (docs/adr/0020).
+        """
+        if scatter and self.is_safe_to_lose(machine.sid):
+            self.monitor.promise(machine.sid).may_refuse = True
+            machine.cut_power(True)
+        else:
+            machine.cut_power()
+
     def _power_cut(self) -> bool:
         machine = self._some_up()
         if machine is None:
             return False
-        machine.cut_power(self.prng.chance(0.3))
+        self._cut_power(machine, self.prng.chance(0.3))
         self._restart_later(machine)
         return True
 
@@ -521,7 +533,7 @@ class Nemesis:
         up = self._up()
         scatter = self.prng.chance(0.3)
         for machine in up:
-            machine.cut_power(scatter)
+            self._cut_power(machine, scatter)
             self._restart_later(machine)
         return bool(up)
 
@@ -533,7 +545,7 @@ class Nemesis:
             if self.prng.chance(0.5):
                 machine.kill()
             else:
-                machine.cut_power(self.prng.chance(0.3))
+                self._cut_power(machine, self.prng.chance(0.3))
             machine.cut_recovery_at = self.prng.below(12)
             machine.start()
             if machine.process is not None:
@@ -595,7 +607,7 @@ class Nemesis:
             if self.prng.chance(0.5):
                 machine.kill()
             else:
-                machine.cut_power(self.prng.chance(0.3))
+                self._cut_power(machine, self.prng.chance(0.3))
             self._restart_later(machine)
 
     def _arm_strike(self) -> bool:
@@ -641,7 +653,7 @@ class Nemesis:
                 # at once: nobody counts on it, and it has what is not to be.
                 last = leader if sid in self.cluster.shape.observers else machine
             for one in up:
-                one.cut_power(self.prng.chance(0.3))
+                self._cut_power(one, self.prng.chance(0.3))
                 is_late = one is last or (how == 4 and one is leader)
                 late = 1_000 + self.prng.below(4_000) if is_late else self.prng.below(500)
                 self._return_later(one, 1 + late)

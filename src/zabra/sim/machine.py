@@ -15,7 +15,7 @@ from zabra.config.ensemble import EnsembleConfig, QuorumServer, parse_properties
 from zabra.proto.request import FIRST_CONNECTION_ID
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.server.disk_worker import DiskFailure, DiskWorker
-from zabra.server.ready import Dial, DiskCommand, Listen, LogRead, Ready
+from zabra.server.ready import PORT_ELECTION, Dial, DiskCommand, Listen, LogRead, Ready
 from zabra.server.reconfig import DYNAMIC_FILE_KEY, next_file_name
 from zabra.server.recovery import Recovered, RecoveryOptions, open_store, recover, recover_epochs
 from zabra.server.server import Server
@@ -99,7 +99,18 @@ class Monitor(Protocol):
 class DiskQueue:
     """One queue of disk commands and the thread that carries it out."""
 
-    __slots__ = ("batch", "broken", "carried_out", "deferred", "is_log", "process", "waiting", "worker")
+    __slots__ = (
+        "batch",
+        "broken",
+        "carried_out",
+        "deferred",
+        "is_log",
+        "process",
+        "stage",
+        "token",
+        "waiting",
+        "worker",
+    )
 
     def __init__(self, process: "Process", worker: DiskWorker, is_log: bool) -> None:
         self.process = process
@@ -112,6 +123,9 @@ class DiskQueue:
         self.broken = False
         # The batch is on the disk, and only the report of it is still on its way.
         self.carried_out = False
+        self.token = 0
+        # Counts what was scheduled: what is brought forward must not happen again.
+        self.stage = 0
 
     def submit(self, commands: list[DiskCommand]) -> None:
         """Queues commands; the thread takes them up when it is free."""
@@ -134,11 +148,21 @@ class DiskQueue:
             count = 1 + machine.prng.below(count)
         self.batch = waiting[:count]
         del waiting[:count]
-        machine.scheduler.after(machine.disk_delay_us(self.is_log), self._complete, None)
+        self._soon(machine.disk_delay_us(self.is_log), self._complete)
 
-    def _complete(self, _: object) -> None:
+    def _soon(self, delay_us: int, step: Callable[[int], None]) -> None:
+        self.stage += 1
+        self.process.machine.scheduler.after(delay_us, step, self.stage)
+
+    def hurry(self) -> None:
+        """The disk is as fast as ever again: what it was slow with is done soon."""
+        if self.batch and not self.broken and not self.deferred:
+            delay_us = self.process.machine.disk_delay_us(self.is_log)
+            self._soon(delay_us, self._report if self.carried_out else self._complete)
+
+    def _complete(self, stage: int) -> None:
         process = self.process
-        if not process.alive:
+        if not process.alive or stage != self.stage:
             return
         if process.machine.paused or process.machine.disk_held:
             self.deferred = True
@@ -149,7 +173,7 @@ class DiskQueue:
         if countdown is not None:
             disk.before = countdown.tick
         try:
-            token = self.worker.run(batch)
+            self.token = self.worker.run(batch)
         except PowerCut:
             self.broken = True
             process.machine.countdown = None
@@ -168,14 +192,15 @@ class DiskQueue:
             delay = disk.delay_ms * US_PER_MS
             disk.delay_ms = 0
             self.carried_out = True
-            process.machine.scheduler.after(delay, self._report, token)
+            self._soon(delay, self._report)
             return
-        self._report(token)
+        self._report(self.stage)
 
-    def _report(self, token: int) -> None:
+    def _report(self, stage: int) -> None:
         process = self.process
-        if not process.alive:
+        if not process.alive or stage != self.stage:
             return
+        token = self.token
         batch = self.batch
         self.batch = []
         self.carried_out = False
@@ -191,7 +216,7 @@ class DiskQueue:
         """The process goes on after a pause."""
         if self.deferred:
             self.deferred = False
-            self._complete(None)
+            self._complete(self.stage)
         elif self.waiting and not self.batch:
             self._begin()
 
@@ -430,6 +455,12 @@ class Machine:
             if self.process is not None:
                 self.process.resume()
 
+    def hurry(self) -> None:
+        """The disk is as fast as ever again."""
+        if self.process is not None:
+            self.process.log_queue.hurry()
+            self.process.snapshot_queue.hurry()
+
     def step_wall(self, by_ms: int) -> None:
         """The wall clock is set."""
         self.clock.step_wall(by_ms)
@@ -482,6 +513,8 @@ class Process:
         self.ends: dict[int, End] = {}
         self.ports: dict[int, int] = dict(machine.plan.ports)
         self.turns = 0
+        # Messages of the election that came while it looks for a leader.
+        self.votes_heard = 0
         # Turns in a row for which nothing had happened, and since when.
         self.idle_turns = 0
         self.idle_since_us = 0
@@ -592,6 +625,8 @@ class Process:
             server.begin_turn(machine.clock.monotonic_ms(now), machine.clock.wall_ms(now))
             for kind, first, second in inbox:
                 if kind == _DATA:
+                    if server.looking is not None and server.doors.get(first) == PORT_ELECTION:
+                        self.votes_heard += 1
                     server.data_received(first, second)
                 elif kind == _DISK_DONE:
                     server.disk_done(first)

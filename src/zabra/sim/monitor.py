@@ -55,8 +55,10 @@ COUNTER_MASK: Final = 0xFFFFFFFF
 IDLE_TURNS_MAX: Final = 300
 # ... are spinning when they come faster than this on average (us).
 LEAST_IDLE_US: Final = 300
-# So many turns of one election are an election that goes round in circles (they have been seen to take 200).
-ELECTION_TURNS_MAX: Final = 1500
+# An election in which a server hears so many votes, and so many more for each second and member, goes round
+# in circles.  Whoever cannot be reached is dialled, and told, about once a second.
+VOTES_MAX: Final = 300
+VOTES_PER_SECOND: Final = 4
 # The digest of a tree without txns.
 EMPTY_DIGEST: Final = 0x51C6D660
 _MASK_64: Final = (1 << 64) - 1
@@ -83,6 +85,7 @@ class Promise:
         "accepted_epoch",
         "current_epoch",
         "damaged",
+        "may_refuse",
         "may_stop_until_us",
         "uncertain",
         "was_damaged",
@@ -99,6 +102,8 @@ class Promise:
         self.damaged = False
         # The same, at any time of the run.
         self.was_damaged = False
+        # The power went during a write, and its sectors landed in any order: that may look like rot.
+        self.may_refuse = False
         # Disk operations were made to fail: until this moment (us) a server may stop, or fail to start.
         self.may_stop_until_us = -1
 
@@ -258,6 +263,12 @@ class ClusterMonitor:
         position: int = process.notes.get("position", -1)
         return position
 
+    def _last_txn(self, zxid: int) -> int:
+        """The txn that a history ends with which stands at ``zxid``: where an epoch starts there is none."""
+        while zxid and not zxid & COUNTER_MASK:
+            zxid = self._before.get(zxid, 0)
+        return zxid
+
     # machine.Monitor
 
     def informed(self, process: Process, entries: list[TxnEntry]) -> None:
@@ -344,10 +355,18 @@ class ClusterMonitor:
     def _check_election(self, process: Process) -> None:
         """Votes that are exchanged over and over lead nowhere."""
         looking = process.server.looking
-        turns = process.notes.get("looking", 0) + 1 if looking is not None else 0
-        process.notes["looking"] = turns
-        if turns == ELECTION_TURNS_MAX:
-            self.judgement.complain("election", f"server {process.sid} has looked for {turns} turns")
+        if looking is None or process.notes.get("looking") is not looking:
+            process.notes["looking"] = looking
+            process.notes["looking since"] = self._now_us
+            process.votes_heard = 0
+        if process.votes_heard > VOTES_MAX:
+            took_us = self._now_us - process.notes["looking since"]
+            if process.votes_heard > VOTES_MAX + took_us * VOTES_PER_SECOND * len(self.machines) // 1_000_000:
+                self.judgement.complain(
+                    "election",
+                    f"server {process.sid} has heard {process.votes_heard} votes in {took_us // 1000} ms",
+                )
+                process.votes_heard = 0
 
     def _check_digest(self, process: Process, zxid: int) -> None:
         tree = process.server.tree
@@ -445,7 +464,7 @@ class ClusterMonitor:
         if recovered.last_zxid > self.head():
             self.judgement.count("uncommitted tails")
         if not promise.damaged:
-            if recovered.last_zxid < promise.zxid and not promise.uncertain:
+            if recovered.last_zxid < self._last_txn(promise.zxid) and not promise.uncertain:
                 self.judgement.complain(
                     "durability",
                     f"server {process.sid} recovers 0x{recovered.last_zxid:x} of 0x{promise.zxid:x}",
@@ -463,6 +482,7 @@ class ClusterMonitor:
             promise.current_epoch = recovered.current_epoch
         promise.uncertain = False
         promise.damaged = False
+        promise.may_refuse = False
         promise.zxid = recovered.last_zxid
         process.notes["tail"] = max(0, recovered.last_zxid)
 
@@ -470,7 +490,9 @@ class ClusterMonitor:
         """Only a damaged disk may be refused."""
         self.judgement.count("refusals")
         promise = self.promise(machine.sid)
-        if not promise.damaged and machine.scheduler.now_us > promise.may_stop_until_us:
+        if promise.damaged or promise.may_refuse:
+            return
+        if machine.scheduler.now_us > promise.may_stop_until_us:
             self.judgement.complain("recovery", f"server {machine.sid} refuses its data: {reason}")
 
     def stopped(self, process: Process, code: int, reason: str) -> None:

@@ -24,6 +24,8 @@ CONGESTED_BYTES: Final = 256 * 1024
 DRAINED_BYTES: Final = 64 * 1024
 # The longest that TCP waits before it sends again what may be lost.
 _MAX_RETRANSMIT_US: Final = 400_000
+# The same for dials, the first time (RFC 6298).
+_FIRST_KNOCK_US: Final = 1_000_000
 # The rest of a cut record follows this much later.
 _MAX_CUT_DELAY_US: Final = 3_000
 _HOST_SHIFT: Final = 16
@@ -103,7 +105,7 @@ class End:
 class _Dial:
     """A dial on its way."""
 
-    __slots__ = ("dial_id", "end", "host", "owner", "port", "targets", "timeout_us")
+    __slots__ = ("dial_id", "end", "host", "left_us", "owner", "port", "targets", "timeout_us", "wait_us")
 
     def __init__(
         self, host: int, owner: Owner, port: int, targets: list[int], dial_id: int, timeout_us: int
@@ -114,6 +116,9 @@ class _Dial:
         self.targets = targets
         self.dial_id = dial_id
         self.timeout_us = timeout_us
+        # For the first target: what is left of the time, and when TCP knocks again.
+        self.left_us = timeout_us
+        self.wait_us = 0
         self.end: End | None = None
 
 
@@ -128,6 +133,8 @@ class Network:
         self.jitter_us = 100
         # After a partition heals, TCP notices with its next retransmission: within this time.
         self.retransmit_us = _MAX_RETRANSMIT_US
+        # How long it waits for the first answer to a dial before it tries again.
+        self.knock_us = _FIRST_KNOCK_US
         # Whoever listens in: serial of the sending end, its host, the receiving host, port, bytes.
         self.tap: Callable[[int, int, int, int, bytes], None] | None = None
         self.gate: Taker | None = None
@@ -239,6 +246,7 @@ class Network:
     ) -> None:
         """Tries the hosts in turn; ``owner`` hears ``link_made`` or ``dial_failed``."""
         dial = _Dial(host, owner, port, targets, dial_id, timeout_us)
+        dial.wait_us = self.knock_us
         self._try_dial(dial)
 
     def _try_dial(self, dial: _Dial) -> None:
@@ -247,19 +255,30 @@ class Network:
             return
         target = dial.targets[0]
         if self.is_blocked(dial.host, target) or self.is_blocked(target, dial.host):
-            self.scheduler.after(dial.timeout_us, self._dial_refused, dial)
+            self._not_answered(dial)
             return
         self.scheduler.after(self.delay_us(dial.host, target), self._dial_arrives, dial)
 
+    def _not_answered(self, dial: _Dial) -> None:
+        """Nobody has heard it: TCP tries again, after twice as long each time, until the time is up."""
+        if dial.wait_us >= dial.left_us:
+            self.scheduler.after(dial.left_us, self._dial_refused, dial)
+            return
+        dial.left_us -= dial.wait_us
+        self.scheduler.after(dial.wait_us, self._try_dial, dial)
+        dial.wait_us *= 2
+
     def _dial_refused(self, dial: _Dial) -> None:
         del dial.targets[0]
+        dial.left_us = dial.timeout_us
+        dial.wait_us = self.knock_us
         self._try_dial(dial)
 
     def _dial_arrives(self, dial: _Dial) -> None:
         target = dial.targets[0]
         listener = self.owners.get(target)
         if listener is None:
-            self.scheduler.after(dial.timeout_us, self._dial_refused, dial)
+            self._not_answered(dial)
             return
         if not listener.accepts(dial.port):
             self.scheduler.after(self.delay_us(target, dial.host), self._dial_refused, dial)

@@ -142,7 +142,7 @@ class Run:
         """Before anything happens, everybody is made to stand where the epoch's counter is nearly used up."""
         cluster = self.cluster
         deadline_us = self._limit_ms() * US_PER_MS
-        while not self._all_serve() and cluster.scheduler.now_us < deadline_us:
+        while not self._all_rest() and cluster.scheduler.now_us < deadline_us:
             cluster.run_ms(_SETTLE_STEP_MS)
         epoch = max([process.server.tree.last_processed_zxid >> 32 for process in cluster.processes()])
         zxid = epoch << 32 | COUNTER_MAX - left
@@ -213,6 +213,7 @@ class Run:
         deadline_us = self.healed_us + self._limit_ms() * US_PER_MS
         while cluster.scheduler.now_us < deadline_us and not self.report.failed:
             cluster.run_ms(_SETTLE_STEP_MS)
+            self.nemesis.revive()
             if probe.acknowledged and self._all_serve():
                 took_ms = (cluster.scheduler.now_us - self.healed_us) // US_PER_MS
                 self.report.judgement.count("liveness ms", took_ms)
@@ -230,6 +231,12 @@ class Run:
             machine.process is not None and machine.process.server.role.serves()
             for machine in self.cluster.machines.values()
         )
+
+    def _all_rest(self) -> bool:
+        """Everybody serves, has the same history, and its disk has nothing left to do."""
+        servers = [process.server for process in self.cluster.processes()]
+        zxids = {int(server.tree.last_processed_zxid): None for server in servers}
+        return self._all_serve() and len(zxids) == 1 and all(server.disk_is_idle() for server in servers)
 
     def _wind_down(self) -> None:
         """Clients finish, half of them without a word; all sessions must end, all trees become one."""

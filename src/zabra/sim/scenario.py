@@ -213,6 +213,8 @@ class Player:
         network.base_us = _STEP_US
         network.jitter_us = 0
         network.retransmit_us = 1
+        # A dial that nobody hears is lost: a schedule says who meets whom.
+        network.knock_us = 1 << 60
         network.tap = self._tapped
         self.gate = network.gate = Gate(network, (QUORUM_PORT, OBSERVER_MASTER_PORT))
         self.synchronised = {}

@@ -209,8 +209,9 @@ class LogReader:
                     raise self._torn
                 raise LogGapError(self.last_zxid, zxid, f"{reader.path}, byte {entry.offset}")
             if entry.offset == fmt.HEADER_BYTES and not self._anything_goes:
-                if zxid != self.last_zxid + 1 and reader.previous_zxid > self.last_zxid:
-                    # Two epochs may follow one another like this; here a file between them is missing.
+                if zxid != self.last_zxid + 1 and reader.previous_zxid > max(self.last_zxid, self._from):
+                    # Two epochs may follow one another like this; here a file between them is missing, or
+                    # a snapshot has taken the place of what stood between them.
                     raise LogGapError(self.last_zxid, zxid, f"{reader.path} goes on from another txn")
             if self._torn is not None and zxid != self.last_zxid + 1 and not self._trust_gaps:
                 raise self._torn

@@ -85,10 +85,9 @@ def file_header_problem(head: bytes) -> str:
 
 
 def previous_zxid(head: bytes) -> i64:
-    """The txn before the first one of a file with this header, 0 where that is not known."""
+    """Where the history stood before the first txn of a file with this header, 0 where that is not known."""
     zxid: int = read_i64_be(head, 8)
-    # Where an epoch begins there is no txn.
-    return zxid if zxid > 0 and zxid & _COUNTER_MASK else 0
+    return zxid if zxid > 0 else 0
 
 
 def _length(buf: bytes, pos: i64) -> i64:

@@ -68,6 +68,17 @@ class Broadcast:
         """Who counts for proposals from now on (a reconfig was proposed, or has been activated)."""
         self._verifiers = verifiers
 
+    def activate(self, verifiers: list[QuorumVerifier]) -> None:
+        """A reconfig is committed: who was in the old view is not needed for what was proposed behind it.
+
+        Whoever leads next has the reconfig in its log, and so needs a quorum of the new view.  Upstream goes
+        on to count the old view's acks too; where one of those that it needs leaves at the reconfig, nothing
+        is committed any more, for as long as the leader is there (docs/adr/0124).
+        """
+        self._verifiers = verifiers
+        for proposal in self.outstanding.values():
+            proposal.acks.activate()
+
     def is_exhausted(self) -> bool:
         """Whether the counter is used up: the leader must step down, a new epoch begins (ZOOKEEPER-1277).
 

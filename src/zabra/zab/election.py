@@ -31,6 +31,10 @@ ROUND_MAX: Final[int] = 1 << 62
 # each hold the other for a non-voter would otherwise answer each other for ever.
 REPEATED_ANSWER_MS: Final = 100
 
+# How often, while LOOKING, those to whom no connection stands are dialled (ms): notifications are repeated
+# up to a minute apart, and one that nobody could be reached with must not wait so long for the next.
+REDIAL_MS: Final = 1000
+
 
 class ElectionTiming:
     """How long the election waits, in ms.
@@ -112,6 +116,7 @@ class FastLeaderElection:
         "_out_of_election",
         "_proposal",
         "_received",
+        "_redial_at",
         "_rounds_started",
         "_supporters",
         "_timing",
@@ -150,6 +155,7 @@ class FastLeaderElection:
         self._notify_wait: i64 = timing.min_notification_ms
         self._notify_at: i64 = NEVER
         self._finalize_at: i64 = NEVER
+        self._redial_at: i64 = 0
         # Voters whose connection was lost, or could not be made, since it was last up.
         self._down: dict[int, None] = {}
         self._rounds_started: i64 = 0
@@ -216,6 +222,7 @@ class FastLeaderElection:
         self._finalize_at = NEVER
         self._notify_wait = self._timing.min_notification_ms
         self._notify_at = now_ms + self._notify_wait
+        self._redial_at = now_ms + REDIAL_MS
         self._propose(self._initial, step)
         self._check_quorum(step, now_ms)
         return step
@@ -239,13 +246,17 @@ class FastLeaderElection:
         """When ``tick`` must be called, or NEVER."""
         if self.state != LOOKING:
             return NEVER
-        return self._finalize_at if self._finalize_at != NEVER else self._notify_at
+        first = self._finalize_at if self._finalize_at != NEVER else self._notify_at
+        return self._redial_at if self._down and self._redial_at < first else first
 
     def tick(self, now_ms: i64) -> ElectionStep:
         """Time has passed."""
         step = ElectionStep()
         if self.state != LOOKING:
             return step
+        if self._down and now_ms >= self._redial_at:
+            step.connect_all = True
+            self._redial_at = now_ms + REDIAL_MS
         if self._finalize_at != NEVER:
             if now_ms >= self._finalize_at:
                 step.actions.append("WaitNewNotmsg")
@@ -341,12 +352,14 @@ class FastLeaderElection:
     def _is_led(self, votes: dict[int, Vote], vote: Vote) -> bool:
         """A quorum agrees on ``vote`` and its leader has said that it leads (upstream checkLeader).
 
-        Without the second half servers could elect a dead leader over and over.
+        Without the second half servers could elect a dead leader over and over.  A quorum of one view is
+        enough to join it: one that was proposed here and not committed is nothing to those who went on.
         """
-        if not self._votes_for(votes, vote).has_all_quorums():
-            return False
+        supporters = self._votes_for(votes, vote)
         if vote.leader == self.sid:
-            return self.logical_clock == vote.election_epoch
+            return supporters.has_all_quorums() and self.logical_clock == vote.election_epoch
+        if not supporters.has_any_quorum():
+            return False
         said = votes.get(vote.leader)
         return said is not None and said.state == LEADING
 

@@ -208,12 +208,28 @@ class AckSet:
         """Whether the acks are a quorum of every configuration."""
         return self._reached and self._second_reached
 
+    def has_any_quorum(self) -> bool:
+        """Whether the acks are a quorum of one of the configurations."""
+        return self._reached or (self._second is not None and self._second_reached)
+
     def recount(self) -> bool:
         """``has_all_quorums`` anew, for a verifier whose oracle has changed its mind."""
         self._reached = self._first.contains_mask(self._mask)
         second = self._second
         self._second_reached = second is None or second.contains_mask(self._second_mask)
         return self._reached and self._second_reached
+
+    def activate(self) -> None:
+        """The next configuration has become the current one: the one before does not count any more."""
+        second = self._second
+        if second is not None:
+            self.verifiers = [second]
+            self._first = second
+            self._mask = self._second_mask
+            self._reached = self._second_reached
+            self._second = None
+            self._second_mask = 0
+            self._second_reached = True
 
     def has_sid(self, sid: i64) -> bool:
         """Whether ``sid`` votes in every configuration."""

@@ -398,6 +398,10 @@ class LearnerSync:
             return (epoch_of(self.new_leader_zxid) + 1) << 32
         return self.last_zxid
 
+    def cut_zxid(self) -> i64:
+        """Where TRUNC has cut the history."""
+        return self._base_zxid
+
     # Packets.
 
     def packet(self, p: QuorumPacket) -> list[SyncCommand]:

@@ -542,7 +542,7 @@ class Leading(Proposing, LearnerMaster, Membership):
         broadcast = self.broadcast
         assert broadcast is not None
         if designated == self.peer.sid:
-            broadcast.set_verifiers(self.peer.verifiers())
+            broadcast.activate(self.peer.verifiers())
             self.commit_all(broadcast.take_committed())
         else:
             self.hand_over(designated)

@@ -481,8 +481,28 @@ class Learning(Role, RelayBase):
         self.must_reload = False
         sync_now = self.sync
         if self.state == SYNCHRONIZATION and sync_now is not None:
+            last = self.host.tree.last_processed_zxid
+            cut = sync_now.cut_zxid()
+            if not self.ends_at(last, cut):
+                # What the leader sends next goes on from the cut, and not from here.
+                self.end(f"the log is cut at 0x{cut:x}, and what is left of the history ends at 0x{last:x}")
+                return
             self.carry_out(sync_now.truncated())
             self.resume()
+
+    def ends_at(self, last: i64, cut: i64) -> bool:
+        """Whether a history that ends with ``last`` is all there was up to ``cut``.
+
+        No txn has the zxid at which an epoch starts: a log that is cut there ends with the epoch before.  One
+        that keeps no log has only its last snapshot to go back to.
+        """
+        if cut & 0xFFFFFFFF == 0 and self.keeps_log():
+            return last <= cut
+        return last == cut
+
+    def keeps_log(self) -> bool:
+        """Whether txns go to a log (an observer may be told to keep none)."""
+        return not self.is_observer or self.host.settings.sync_enabled
 
     def begin_snapshot(self) -> None:
         """SNAP: from here the stream is a snapshot's."""
@@ -560,8 +580,8 @@ class Learning(Role, RelayBase):
         host.submit_disk(end, None)
 
     def log(self, entry: TxnEntry) -> None:
-        """A txn goes to the log (an observer may be told to keep none)."""
-        if not self.is_observer or self.host.settings.sync_enabled:
+        """A txn goes to the log."""
+        if self.keeps_log():
             self.host.append(entry)
 
     def apply(self, entry: TxnEntry) -> None:

@@ -50,9 +50,10 @@ class Looking(Role):
         if not host.disk_is_idle():
             return
         if self.must_reload:
-            if not self.reload_asked:
+            # A snapshot that is being given up would lose its file to the reload.
+            if not self.reload_asked and host.disk_is_at_rest():
                 self.reload_asked = True
-                host.out.reload = True
+                host.ask_reload()
             return
         if host.now_ms < self.not_before_ms:
             host.wake_by(self.not_before_ms)
