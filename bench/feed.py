@@ -61,6 +61,9 @@ VOTERS_HEAD = (
     "| published by each, txns |\n| --: | --- | --: | --: | --: |"
 )
 PUBLISHED_S = 120
+READ_BYTES = 1 << 20
+# Once in each line.
+SET_DATA = b'"op":"setData","changes"'
 
 
 def build(folder: Path) -> Path:
@@ -297,12 +300,20 @@ class VotersRun:
         delivered = subscribers.wait_for(writes, PUBLISHED_S)
         subscribers.result()
 
-        def is_in_file() -> bool | None:
-            return True if self._file(number).read_bytes().count(b'"op":"setData"') >= 2 * writes else None
-
         if delivered < writes:
             raise RuntimeError(f"observer {number} has delivered {delivered} of {writes} writes")
-        poll("all is in the file", PUBLISHED_S, is_in_file)
+        there, rest = 0, b""
+        with self._file(number).open("rb") as file:
+
+            def is_in_file() -> bool | None:
+                nonlocal there, rest
+                while data := file.read(READ_BYTES):
+                    data = rest + data
+                    there += data.count(SET_DATA)
+                    rest = data[1 - len(SET_DATA) :]
+                return True if there >= writes else None
+
+            poll("all is in the file", PUBLISHED_S, is_in_file)
         return delivered
 
 

@@ -6,7 +6,16 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zabra.plugins.jsontext import acl_object, change_object, dump, hex_of, put_data, txn_object, txn_of
+from zabra.plugins.jsontext import (
+    acl_object,
+    change_object,
+    dump,
+    hex_of,
+    put_data,
+    txn_object,
+    txn_of,
+    txn_text,
+)
 from zabra.plugins.publisher import Change, CommittedTxn
 from zabra.proto.records import ACL, Id
 
@@ -67,6 +76,28 @@ CHANGES = st.one_of(
         st.booleans(),
     ),
 )
+
+
+ODD = st.builds(
+    Change,
+    st.integers(0, 9),
+    st.just("setData"),
+    st.text(min_size=1),
+    st.none() | st.binary() | st.text().map(str.encode),
+)
+
+
+@given(st.integers(1, 2**63 - 1), LONGS, st.lists(CHANGES | ODD, max_size=4).map(tuple))
+def test_the_quick_way_says_the_same(zxid, session, changes):
+    txn = CommittedTxn(zxid, 1_700_000_000_000, session, 3, "multi", changes, b"")
+    assert (
+        txn_text(txn)
+        == dump(txn_object(txn))
+        == json.dumps(txn_object(txn), separators=(",", ":"), ensure_ascii=False)
+    )
+    assert txn_text(txn, changes[1:]) == dump(
+        {**txn_object(txn), "changes": [change_object(one) for one in changes[1:]]}
+    )
 
 
 @given(st.integers(1, 2**63 - 1), LONGS, st.lists(CHANGES, max_size=4).map(tuple))

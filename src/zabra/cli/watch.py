@@ -17,7 +17,7 @@ from zabra.jute.primitives import JuteError
 from zabra.plugins.changes import committed_txn
 from zabra.plugins.feed import Compacted
 from zabra.plugins.filters import OPS, Filter
-from zabra.plugins.jsontext import data_of, dump, hex_of, txn_object, txn_of
+from zabra.plugins.jsontext import data_of, hex_of, txn_of, txn_text
 from zabra.plugins.log_history import LogHistory
 from zabra.plugins.publisher import Change, CommittedTxn
 from zabra.proto.txn import decode_txn
@@ -197,7 +197,7 @@ def print_lines(lines: list[str], out: TextIO) -> None:
 
 def json_line(txn: CommittedTxn) -> list[str]:
     """One line for the txn."""
-    return [dump(txn_object(txn))]
+    return [txn_text(txn)]
 
 
 def text_lines(colour: bool) -> Callable[[CommittedTxn], list[str]]:

@@ -6,17 +6,21 @@ UTF-8, else ``data64`` in base64; null where the node has none; absent where the
 
 import base64
 import json
-from typing import Any
+from collections.abc import Sequence
+from json.encoder import encode_basestring
+from typing import Any, Final
 
 from zabra.plugins.publisher import Change, CommittedTxn, SnapNode
 from zabra.proto.records import ACL, Id
 
 _PERMS = (("r", 1), ("w", 2), ("c", 4), ("d", 8), ("a", 16))
+_WITH_DATA: Final = ("create", "setData", "reconfig")
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False)
 
 
 def dump(value: object) -> str:
     """Compact JSON, without a line break."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def hex_of(value: int) -> str:
@@ -52,7 +56,7 @@ def change_object(change: Change) -> dict[str, Any]:
     out: dict[str, Any] = {"index": change.index, "op": change.op}
     if change.path:
         out["path"] = change.path
-    if change.op in ("create", "setData", "reconfig"):
+    if change.op in _WITH_DATA:
         put_data(out, change.data)
     if change.version >= 0:
         out["version"] = change.version
@@ -75,6 +79,44 @@ def txn_object(txn: CommittedTxn) -> dict[str, Any]:
         "op": txn.op,
         "changes": [change_object(change) for change in txn.changes],
     }
+
+
+def change_text(change: Change) -> str:
+    """``dump(change_object(change))``, in a third of the time."""
+    out = f'{{"index":{change.index},"op":"{change.op}"'
+    if change.path:
+        out += f',"path":{encode_basestring(change.path)}'
+    if change.op in _WITH_DATA:
+        out += data_text(change.data)
+    if change.version >= 0:
+        out += f',"version":{change.version}'
+    if change.acl is not None:
+        out += f',"acl":{dump(acl_object(change.acl))}'
+    if change.owner:
+        out += f',"owner":"0x{change.owner & 0xFFFFFFFFFFFFFFFF:x}"'
+    if change.unlisted:
+        out += ',"unlisted":true'
+    return out + "}"
+
+
+def data_text(data: bytes | None) -> str:
+    """``put_data``, as text behind something else."""
+    if data is None:
+        return ',"data":null'
+    try:
+        return f',"data":{encode_basestring(data.decode("utf-8"))}'
+    except UnicodeDecodeError:
+        return f',"data64":"{base64.b64encode(data).decode("ascii")}"'
+
+
+def txn_text(txn: CommittedTxn, shown: Sequence[Change] | None = None) -> str:
+    """A txn with its changes, or with those that are ``shown``: ``dump(txn_object(txn))``, but quickly."""
+    changes = ",".join([change_text(change) for change in (txn.changes if shown is None else shown)])
+    return (
+        f'{{"zxid":"0x{txn.zxid & 0xFFFFFFFFFFFFFFFF:x}","time":{txn.time_ms},'
+        f'"session":"0x{txn.session_id & 0xFFFFFFFFFFFFFFFF:x}","cxid":{txn.cxid},"op":"{txn.op}",'
+        f'"changes":[{changes}]}}'
+    )
 
 
 def node_object(node: SnapNode) -> dict[str, Any]:

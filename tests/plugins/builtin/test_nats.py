@@ -42,7 +42,7 @@ def test_a_large_txn_is_several_messages(nats, place):
         await publisher.close()
 
     asyncio.run(main())
-    messages = nats.messages(place)
+    messages = list(nats.messages(place))
     assert [headers.get("Zabra-Part") for headers, _ in messages] == ["1/2", "2/2", None]
     assert messages[2][0]["Nats-Msg-Id"] == f"0x{E1 + 2:x}"
     assert len({headers["Nats-Msg-Id"] for headers, _ in messages}) == 3

@@ -8,9 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import nats
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from tests.plugins.targets.target import Row, Target, require
+
+WITHIN_S = 30
 
 
 class NatsServer(Target):
@@ -65,29 +68,57 @@ class NatsServer(Target):
 
         return asyncio.run(main())
 
-    def messages(self, place: str) -> list[tuple[dict[str, str], bytes]]:
+    def messages(self, place: str) -> Iterator[tuple[dict[str, str], bytes]]:
         """Headers and body of all, in order."""
-
-        async def question(stream: JetStreamContext) -> list[tuple[dict[str, str], bytes]]:
-            try:
-                info = await stream.stream_info(place)
-            except NotFoundError:
-                return []
-            if info.state.messages == 0:
-                return []
-            reading = await stream.subscribe(f"{place}.changes", stream=place, ordered_consumer=True)
-            found = []
-            while True:
-                message = await reading.next_msg(timeout=10)
-                found.append((dict(message.headers or {}), message.data))
-                if message.metadata.sequence.stream == info.state.last_seq:
-                    return found
-
-        return list(self.ask(question))
+        with asyncio.Runner() as runner:
+            reading = Reading()
+            runner.run(reading.begin(self.url, place))
+            while page := runner.run(reading.page()):
+                yield from page
+            runner.run(reading.close())
 
     def each(self, place: str) -> Iterator[Row]:
         """What a reader makes of the messages."""
         return rows_of_messages(self.messages(place))
+
+
+class Reading:
+    """Reads a stream that nobody adds to any more."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[dict[str, str], bytes]] = []
+        self._came = asyncio.Event()
+        self._last = self._at = 0
+        self._client = nats.NATS()
+
+    async def begin(self, url: str, place: str) -> None:
+        """Asks for everything that is there now."""
+        await self._client.connect(url, allow_reconnect=False)
+        stream = self._client.jetstream()
+        try:
+            info = await stream.stream_info(place)
+        except NotFoundError:
+            return
+        if info.state.messages:
+            self._last = info.state.last_seq
+            await stream.subscribe(f"{place}.changes", stream=place, ordered_consumer=True, cb=self._take)
+
+    async def _take(self, message: Msg) -> None:
+        self._at = message.metadata.sequence.stream
+        self._found.append((dict(message.headers or {}), message.data))
+        self._came.set()
+
+    async def page(self) -> list[tuple[dict[str, str], bytes]]:
+        """What has come since; empty at the end."""
+        if not self._found and self._at < self._last:
+            self._came.clear()
+            await asyncio.wait_for(self._came.wait(), WITHIN_S)
+        page, self._found = self._found, []
+        return page
+
+    async def close(self) -> None:
+        """Hangs up."""
+        await self._client.close()
 
 
 def rows_of_messages(messages: Iterable[tuple[dict[str, str], bytes]]) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, Protocol
 
-from zabra.plugins.jsontext import dump, hex_of, node_object, txn_object
+from zabra.plugins.jsontext import dump, hex_of, node_object, txn_text
 from zabra.plugins.publisher import CommittedTxn, PublisherContext, Snap
 
 STANDARD_OUTPUT: Final = "-"
@@ -82,7 +82,7 @@ class JsonlPublisher:
 
     async def inform(self, txns: Sequence[CommittedTxn]) -> int:
         """A line for each."""
-        await asyncio.to_thread(self._write, [dump(txn_object(txn)) for txn in txns])
+        await asyncio.to_thread(self._write, [txn_text(txn) for txn in txns])
         return txns[-1].zxid
 
     def _write(self, lines: list[str]) -> None:

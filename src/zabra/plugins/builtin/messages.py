@@ -8,9 +8,9 @@ zxid before, so that the last message of a target is enough to go on, and reader
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from zabra.plugins.jsontext import dump, hex_of, node_object, txn_object
+from zabra.plugins.jsontext import dump, hex_of, node_object, txn_text
 from zabra.plugins.publisher import CommittedTxn, Snap
 
 TXN: Final = "txn"
@@ -58,28 +58,26 @@ def cursor_of(headers: Mapping[str, str] | None, where: str) -> int:
 
 def messages_of(txn: CommittedTxn, since: int, limit: int) -> Iterator[Message]:
     """A txn in parts of ``limit`` bytes at most; the target was at ``since`` before it."""
-    return _parts(TXN, txn_object(txn), txn.zxid, since, txn.zxid, limit)
+    return _parts(TXN, txn_text(txn), txn.zxid, since, txn.zxid, limit)
 
 
 async def snapshot_messages(snap: Snap, since: int, limit: int) -> AsyncIterator[Message]:
     """A snapshot; the target was at ``since`` before it, and is so until the last message."""
-    head = {"snapshot": hex_of(snap.zxid)}
+    head = dump({"snapshot": hex_of(snap.zxid)})
     for message in _parts(SNAPSHOT, head, snap.zxid, since, since, limit):
         yield message
     count = 0
     async for node in snap.nodes:
-        for message in _parts(NODE, {"node": node_object(node)}, snap.zxid, since, since, limit):
+        for message in _parts(NODE, dump({"node": node_object(node)}), snap.zxid, since, since, limit):
             yield message
         count += 1
-    tail = {"snapshotEnd": hex_of(snap.zxid), "nodes": count}
+    tail = dump({"snapshotEnd": hex_of(snap.zxid), "nodes": count})
     for message in _parts(SNAPSHOT_END, tail, snap.zxid, since, snap.zxid, limit):
         yield message
 
 
-def _parts(
-    kind: str, value: Mapping[str, Any], zxid: int, since: int, after: int, limit: int
-) -> Iterator[Message]:
-    body = dump(value).encode("utf-8")
+def _parts(kind: str, text: str, zxid: int, since: int, after: int, limit: int) -> Iterator[Message]:
+    body = text.encode("utf-8")
     parts = max(1, -(-len(body) // limit))
     for part in range(1, parts + 1):
         piece = body if parts == 1 else body[(part - 1) * limit : part * limit]

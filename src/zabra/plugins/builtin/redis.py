@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
-from zabra.plugins.jsontext import dump, hex_of, node_object, txn_object
+from zabra.plugins.jsontext import dump, hex_of, node_object, txn_text
 from zabra.plugins.publisher import CommittedTxn, PublisherContext, Snap
 
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
@@ -145,7 +145,7 @@ class RedisPublisher:
         """An entry for each, all at once."""
         arguments: list[str | bytes] = [self._last_id, str(self._options.max_len)]
         for txn in txns:
-            arguments += [f"{txn.zxid}-0", txn.op, dump(txn_object(txn)).encode("utf-8")]
+            arguments += [f"{txn.zxid}-0", txn.op, txn_text(txn).encode("utf-8")]
         await self._run(_PUBLISH, [self._options.stream], arguments)
         self._last_id = f"{txns[-1].zxid}-0"
         return txns[-1].zxid

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from zabra.plugins.jsontext import dump, hex_of, node_object, txn_object
+from zabra.plugins.jsontext import dump, hex_of, node_object, txn_text
 from zabra.plugins.publisher import CommittedTxn, PublisherContext, Snap, TryLater
 
 SECRET_PREFIX: Final = "whsec_"
@@ -101,12 +101,8 @@ class WebhookPublisher:
     async def inform(self, txns: Sequence[CommittedTxn]) -> int:
         """One request, or several where the receiver finds that too large."""
         first, last = hex_of(txns[0].zxid), hex_of(txns[-1].zxid)
-        body = {
-            "publisher": self._name,
-            "first": first,
-            "last": last,
-            "txns": [txn_object(txn) for txn in txns],
-        }
+        texts = ",".join([txn_text(txn) for txn in txns])
+        body = f'{{"publisher":{dump(self._name)},"first":"{first}","last":"{last}","txns":[{texts}]}}'
         try:
             await self._post(f"{first}-{last}", body)
         except TooLargeError as error:
@@ -136,14 +132,14 @@ class WebhookPublisher:
     ) -> None:
         body = {"publisher": self._name, "snapshot": hex_of(zxid), "part": part, "nodes": nodes, **more}
         try:
-            await self._post(f"{hex_of(zxid)}-snapshot-{part}", body)
+            await self._post(f"{hex_of(zxid)}-snapshot-{part}", dump(body))
         except TooLargeError as error:
             raise TryLater(f"{error}: a snapshot's {len(nodes)} nodes", REFUSED_PAUSE_S) from None
 
-    async def _post(self, request_id: str, value: dict[str, Any]) -> None:
+    async def _post(self, request_id: str, text: str) -> None:
         session = self._session
         assert session is not None
-        body = dump(value).encode("utf-8")
+        body = text.encode("utf-8")
         headers = {"webhook-id": request_id, "Idempotency-Key": request_id}
         timestamp = str(int(time.time()))
         headers["webhook-timestamp"] = timestamp

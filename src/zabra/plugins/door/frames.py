@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from zabra.plugins.door.query import NDJSON, POLL, SSE, WEBSOCKET
 from zabra.plugins.door.settings import Status
-from zabra.plugins.jsontext import change_object, dump, hex_of, txn_object
+from zabra.plugins.jsontext import dump, hex_of, txn_text
 from zabra.plugins.publisher import Change, CommittedTxn
 
 CACHE_BYTES: Final = 16 * 1024 * 1024
@@ -120,12 +120,7 @@ class TxnTexts:
         known = self._texts.get(key)
         if known is not None:
             return known
-        row = txn_object(txn)
-        if len(shown) != len(txn.changes) or any(
-            one is not other for one, other in zip(shown, txn.changes, strict=True)
-        ):
-            row["changes"] = [change_object(change) for change in shown]
-        made = text_of(row)
+        made = txn_text(txn, shown).encode("utf-8", "replace")
         self._texts[key] = made
         self._bytes += len(made) + _OVERHEAD_BYTES
         while self._bytes > self._limit:

@@ -20,7 +20,7 @@ from zabra.jute.primitives import JuteError
 from zabra.plugins.door import frames
 from zabra.plugins.door.frames import TxnTexts, frame
 from zabra.plugins.door.query import NDJSON, POLL, SSE, FeedQuery
-from zabra.plugins.door.rights import UNKNOWN, Before, Judged, PlainAcl, Reader, all_open, judge
+from zabra.plugins.door.rights import NOTHING, UNKNOWN, Before, Judged, PlainAcl, Reader, all_open, judge
 from zabra.plugins.door.settings import DoorSettings, Status
 from zabra.plugins.door.snapshots import Snapshots, SnapshotTooLarge
 from zabra.plugins.feed import Compacted, Feed, Subscription
@@ -307,9 +307,12 @@ class Hub:
         found: dict[Channel, list[bytes]] = {}
         lost: dict[Channel, None] = {}
         for txn, before in zip(txns, befores, strict=True):
-            judged = judge(txn.changes, before or {})
+            touched = self._touched(txn)
+            if not touched:
+                continue
+            judged = judge(txn.changes, before or NOTHING)
             is_open = all_open(judged)
-            for channel in self._touched(txn):
+            for channel in touched:
                 if before is UNKNOWN and not channel.reader.sees_all:
                     lost[channel] = None
                     found.pop(channel, None)
@@ -325,19 +328,21 @@ class Hub:
     def _touched(self, txn: CommittedTxn) -> list[Channel]:
         """The channels on or above any path of the txn."""
         by_path = self._by_path
-        found: dict[Channel, None] = {}
-        found.update(by_path.get(ROOT, {}))
-        if len(by_path) > len(found) or not found:
-            seen: dict[str, None] = {ROOT: None}
-            for change in txn.changes:
-                path = change.path or ROOT
-                while path not in seen:
-                    seen[path] = None
-                    there = by_path.get(path)
-                    if there is not None:
-                        found.update(there)
-                    path = parent_path(path)
-        return list(found)
+        whole = by_path.get(ROOT)
+        found = [] if whole is None else list(whole)
+        if len(by_path) == (whole is not None):
+            return found
+        # A channel has one path, so none is found twice.
+        seen: dict[str, None] = {ROOT: None}
+        for change in txn.changes:
+            path = change.path or ROOT
+            while path not in seen:
+                seen[path] = None
+                there = by_path.get(path)
+                if there is not None:
+                    found += there
+                path = parent_path(path)
+        return found
 
     # --- bookmarks ------------------------------------------------------------------------------------------
 
