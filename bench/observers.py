@@ -156,15 +156,16 @@ class Bench:
         cell.learners = int(monitor(leader)["learners"])
         options = self.options
         paced = self.write(leader, sid, options.seconds, options.rate)
-        cell.bytes_per_write, cell.bytes_per_s = paced.bytes / paced.writes, paced.bytes / paced.seconds
+        cell.bytes_per_write = paced.bytes / paced.writes
+        cell.bytes_per_s = cell.bytes_per_write * paced.ops_per_s
         cell.leader_us_per_write = paced.cpu_s / paced.writes * 1e6
-        cell.leader_cpu_percent = 100 * paced.cpu_s / paced.seconds
+        cell.leader_cpu_percent = cell.leader_us_per_write * paced.ops_per_s / 1e4
         cell.p50_ms, cell.p99_ms = paced.p50_ms, paced.p99_ms
         full = self.write(leader, sid, options.seconds, 0)
         ended = time.monotonic()
-        cell.writes_per_s = full.writes / full.seconds
+        cell.writes_per_s = full.ops_per_s
         cell.full_leader_us_per_write = full.cpu_s / full.writes * 1e6
-        cell.full_bytes_per_s = full.bytes / full.seconds
+        cell.full_bytes_per_s = full.bytes / full.writes * full.ops_per_s
         target = zxid_of(leader) or 0
         for one in self.observers:
             poll("it has everything", 120, lambda one=one: True if (zxid_of(one) or 0) >= target else None)
@@ -175,19 +176,19 @@ class Bench:
         """Writes for some seconds through the leader, at a pace or (0) as fast as answered."""
         port = self.options.base_port + 4 * (sid - 1) + 1
         command = [sys.executable, "-m", "zabra", "bench", "--connect", leader.address, "--op", "set"]
-        command += ["--json", "--connections", "20", "--warmup", "0.5"]
+        command += ["--json", "--connections", "20", "--keys", "20", "--warmup", "0.5"]
         command += ["--duration", str(seconds), "--size", str(self.options.size)]
         if rate:
             command += ["--rate", str(rate)]
         load = Load()
         zxid, sent, cpu_s = zxid_of(leader) or 0, sent_bytes(port), cpu(leader.pid)
-        began = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        load.seconds = time.monotonic() - began
+        # With the nodes and sessions that the generator makes and ends.
         load.writes = max(1, (zxid_of(leader) or 0) - zxid)
         load.bytes = sent_bytes(port) - sent
         load.cpu_s = cpu(leader.pid) - cpu_s
         result = json.loads(done.stdout)
+        load.ops_per_s = float(result["ops_per_s"])
         load.p50_ms, load.p99_ms = percentiles(result["latency_us"])
         return load
 
@@ -197,7 +198,7 @@ class Load:
 
     def __init__(self) -> None:
         self.writes = 0
-        self.seconds = 0.0
+        self.ops_per_s = 0.0
         self.bytes = 0
         self.cpu_s = 0.0
         self.p50_ms = 0.0
