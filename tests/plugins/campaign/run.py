@@ -34,6 +34,7 @@ from tests.plugins.campaign.targets import (
     python_path,
 )
 from tests.plugins.campaign.writers import TOP, PipelinedWriter
+from tests.plugins.targets.target import children
 
 from zabra.client.aio import AsyncClient
 
@@ -53,14 +54,6 @@ LEDGER = Path(__file__).with_name("ledger.jsonl")
 PAGE = REPOSITORY / "docs" / "publishers.md"
 # What may be killed.  Of the publishers, the feed's door is one: a process of its own.
 OBSERVER_KILL, PUBLISHER, DOOR, TARGET, LEADER = "observer", "publisher", "door", "target", "leader"
-
-
-def children(pid: int) -> list[int]:
-    """Processes that ``pid`` has started (each thread has those that it started)."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(one) for one in (task / "children").read_text().split()]
-    return found
 
 
 class Killer:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from glob import glob
 from typing import Any, Final
 
 import psycopg
-from tests.plugins.targets.target import Row, Target, require
+from tests.interop.processes import poll
+from tests.plugins.targets.target import Row, Target, children, is_alive, require
 
 from zabra.plugins.jsontext import hex_of, put_data
 
 _PAGE: Final = 5000
+WITHIN_S: Final = 30
 
 
 class Postgres(Target):
@@ -73,6 +77,15 @@ class Postgres(Target):
         """A postmaster that was killed leaves its pid behind, which may be somebody else's by now."""
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
         super().start()
+
+    def kill(self) -> None:
+        """SIGKILL to its children too, which are not of its group: while one is left, no other can begin."""
+        started = [] if self._process is None else children(self._process.pid)
+        super().kill()
+        for pid in started:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        poll("its children are gone", WITHIN_S, lambda: not any(map(is_alive, started)) or None)
 
     @property
     def dsn(self) -> str:

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,24 @@ def require(program: str, package: str, folders: Sequence[str] = ("/usr/sbin",))
     if path is None:
         raise TargetUnavailable(f"{program} is not installed (Debian package {package})")
     return path
+
+
+def children(pid: int) -> list[int]:
+    """Processes that ``pid`` has started (each thread has those that it started)."""
+    found: list[int] = []
+    with suppress(FileNotFoundError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(one) for one in (task / "children").read_text().split()]
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it runs; one that is only waited for does not."""
+    try:
+        # "pid (name) state ...", where the name may hold anything.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class Target:
