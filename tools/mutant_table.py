@@ -758,6 +758,11 @@ MUTANTS: Final = (
         needs=("quotas",),
     ),
     Mutant(
+        "own-read-gains-an-id",
+        "a read that had to wait was answered for whom its client had become meanwhile",
+        (_SERVING, "        context.ids = ids\n        try:\n", "        context.ids = since\n        try:\n"),
+    ),
+    Mutant(
         "own-crash-between-txns-and-epoch",
         "1faf981: a crash between the txns of a sync and its epoch kept the server from starting",
         (

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from zabra.auth.registry import Providers
-from zabra.auth.schemes import IpProvider
+from zabra.auth.registry import Providers, default_providers
 from zabra.jute.primitives import Reader, Writer
 from zabra.proto import codes
 from zabra.proto.records import (
@@ -36,7 +35,7 @@ class Drive:
         recovered.last_zxid = 0
         self.server = Server(
             settings or Settings(),
-            Providers([IpProvider()]),
+            Providers(default_providers()),
             recovered,
             1,
             self.now_ms,

@@ -97,6 +97,17 @@ def test_what_a_reconnecting_client_missed_comes_before_the_reply_to_set_watches
     assert answer[2].xid == -8
 
 
+def test_a_read_that_waits_does_not_gain_by_who_its_client_becomes_meanwhile():
+    """As upstream; found by seeds 2001357 and 2001599, in what whoAmI said."""
+    drive = Drive()
+    conn = drive.connect()
+    auth = frame(codes.XID_AUTH, codes.OP_AUTH, 0, "digest", b"alice:secret")
+    who = frame(2, codes.OP_WHO_AM_I)
+    answer = frames(drive.receive(conn, create_frame(1, "/a") + who + auth + who))
+    said = [b"digest" in one for one in answer if ReplyHeader.decode(Reader(one)).xid == 2]
+    assert said == [False, True], answer
+
+
 @pytest.mark.parametrize(
     "op", [codes.OP_CHECK, codes.OP_CREATE_SESSION, codes.OP_DELETE_CONTAINER, 99, -999, 2**31 - 1]
 )

@@ -482,7 +482,7 @@ class Serving:
             if not conn.queue.is_empty():
                 self.enqueue(conn, self.new_request(conn, xid, op, r.read_rest()))
             else:
-                self.answer_read(conn, row, xid, r)
+                self.answer_read(conn, row, xid, r, conn.context.ids)
                 conn.note_instant()
                 self.stats.read_answered()
         else:
@@ -654,8 +654,8 @@ class Serving:
         conn.context.ids = merged
         self.reply(conn, xid, 0, codes.OK)
 
-    def answer_read(self, conn: ClientConnection, row: Operation, xid: i64, r: Reader) -> None:
-        """Answers a read (or ping) from the tree as it is now."""
+    def answer_read(self, conn: ClientConnection, row: Operation, xid: i64, r: Reader, ids: list[Id]) -> None:
+        """Answers a read (or ping) from the tree as it is now, for whom the client was when it asked."""
         zxid = self.host.tree.last_processed_zxid
         if row.code == codes.OP_PING:
             # Whatever xid a ping came with: upstream answers with its own.
@@ -663,11 +663,11 @@ class Serving:
         body = r.pos
         err: i64 = codes.OK
         if row.fires:
-            size = self.answer_firing(conn, row, xid, r, zxid)
+            size = self.answer_firing(conn, row, xid, r, ids, zxid)
         else:
             mark = conn.begin_reply(xid, zxid, codes.OK)
             if row.kind == KIND_READ:
-                err = self.try_read(conn, row, r, conn.out)
+                err = self.try_read(conn, row, r, ids, conn.out)
                 if err != codes.OK:
                     conn.out.truncate(mark)
                     mark = conn.begin_reply(xid, zxid, err)
@@ -686,24 +686,32 @@ class Serving:
                 children: i64 = 0 if node is None else node.num_children()
                 stats.namespace_read(row.code, path, size - REPLY_HEADER_BYTES, children, weight)
 
-    def answer_firing(self, conn: ClientConnection, row: Operation, xid: i64, r: Reader, zxid: i64) -> i64:
+    def answer_firing(
+        self, conn: ClientConnection, row: Operation, xid: i64, r: Reader, ids: list[Id], zxid: i64
+    ) -> i64:
         """Answers a read that fires events: what the client missed goes out before the reply."""
         body = Writer()
-        err = self.try_read(conn, row, r, body)
+        err = self.try_read(conn, row, r, ids, body)
         self.deliver(self.host.tree.watches.take_fired())
         mark = conn.begin_reply(xid, zxid, err)
         if err == codes.OK:
             conn.out.write_raw(body.getvalue())
         return conn.end_reply(mark)
 
-    def try_read(self, conn: ClientConnection, row: Operation, r: Reader, out: Writer) -> i64:
+    def try_read(self, conn: ClientConnection, row: Operation, r: Reader, ids: list[Id], out: Writer) -> i64:
         """Writes the body of the answer to ``out``; returns the error on refusal."""
+        context = conn.context
+        since = context.ids
+        # One that had to wait does not gain by what was authenticated meanwhile, out of turn.
+        context.ids = ids
         try:
-            row.read(conn.context, r, out)
+            row.read(context, r, out)
         except KeeperError as error:
             return error.code
         except JuteError:
             return codes.ERR_MARSHALLING
+        finally:
+            context.ids = since
         return codes.OK
 
     # --- what was committed -------------------------------------------------------------------------------
@@ -840,7 +848,7 @@ class Serving:
                 self.reply(conn, head.cxid, self.host.tree.last_processed_zxid, head.error)
             elif row.kind == KIND_READ or row.kind == KIND_CONNECTION:
                 self.dequeue(conn)
-                self.answer_read(conn, row, head.cxid, Reader(head.body))
+                self.answer_read(conn, row, head.cxid, Reader(head.body), head.ids)
                 self.note_answered(conn, head, False)
                 reads += 1
             elif row.kind == KIND_SYNC and head.done:
