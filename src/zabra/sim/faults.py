@@ -285,6 +285,8 @@ class Nemesis:
             machine.set_rate(0)
             machine.disk.capacity_bytes = 0
             machine.countdown = None
+            # One that waits for the next fsync would be a fault of afterwards.
+            machine.disk.clear_faults()
             machine.hurry()
         self.revive()
 
@@ -701,11 +703,10 @@ class Nemesis:
 
     def _slow_disk(self) -> bool:
         machine = self._machine()
-        before = machine.fsync_jitter_us
         machine.fsync_jitter_us = int(self.prng.log_between(2_000, 1_000_000))
 
         def undo() -> None:
-            machine.fsync_jitter_us = before
+            machine.fsync_jitter_us = machine.fsync_us
 
         self._later(self._span_ms(), undo)
         return True
