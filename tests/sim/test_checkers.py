@@ -25,9 +25,8 @@ def test_the_run_itself_is_right() -> None:
 
 
 def lose_a_txn(chain: list[TxnEntry], history: History) -> None:
-    """The last effective write is not in the log."""
-    last = max(i for i, entry in enumerate(chain) if entry.header.type == codes.OP_SET_DATA)
-    del chain[last]
+    """A write that changed a node is not in the log; others behind it are."""
+    del chain[next(i for i, entry in enumerate(chain) if entry.header.type == codes.OP_SET_DATA)]
 
 
 def refusals(chain: list[TxnEntry]) -> list[int]:

@@ -251,6 +251,7 @@ class SimDisk:
     def clear_faults(self) -> None:
         """Nothing more goes wrong than what already has."""
         self._faults = []
+        self.delay_ms = 0
 
     def enter(self, operation: str, path: str) -> str:
         """Begins an operation: raises the OSError due, or returns the kind of a milder fault."""
