@@ -34,7 +34,7 @@ PAGE = ROOT / "docs" / "reliability.md"
 TABLE_HEAD = "| mutant | which mistake | seeds until caught | by the rule |\n| --- | --- | --- | --- |\n"
 LIMIT = 1000
 # Short and dense: a planted bug needs faults, not time.
-CHANGES = "seconds=14 fault_gap_ms=280 clients=5"
+CHANGES = "seconds=10 fault_gap_ms=280 clients=5 aftershocks=2"
 # CPU seconds after which a run is given up: that a mutant spins is not a verdict of the checkers.
 CPU_LIMIT_S = 900
 

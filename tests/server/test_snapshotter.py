@@ -9,7 +9,7 @@ from zabra.server.ready import (
     DISK_SNAPSHOT_END,
 )
 from zabra.server.settings import Settings
-from zabra.server.snapshotter import MAX_CHUNKS_IN_FLIGHT, PROGRESS_EVERY_MS
+from zabra.server.snapshotter import PROGRESS_EVERY_MS
 
 
 def begun(nodes_per_turn=1):
@@ -57,7 +57,8 @@ def test_the_end_waits_until_the_log_has_what_the_tree_has():
 
 def test_a_slow_disk_holds_the_walk_back():
     drive, server = begun()
-    server.snapshotter.end_token = server.snapshotter.done_token + MAX_CHUNKS_IN_FLIGHT + 1
+    ahead = server.settings.snapshot_chunks_in_flight + 1
+    server.snapshotter.end_token = server.snapshotter.done_token + ahead
     turn(drive)
     assert turn(drive).snapshot == []
 

@@ -3,7 +3,8 @@
 python -m tests.sim.campaign --fresh 300                 seeds drawn from the commit and the day
 python -m tests.sim.campaign --seeds 5000..6000          those
 python -m tests.sim.campaign --seeds 5000..6000 --ledger adds the totals to ledger.jsonl
-python -m tests.sim.campaign --sum                       the ledger added up
+python -m tests.sim.campaign --sum                       the ledger added up, as tables
+python -m tests.sim.campaign --sum --docs                the same, into docs/reliability.md
 python -m tests.sim.campaign --speed 20                  what a busy minute costs, mean of 20 seeds
 
 It runs on the compiled modules, which it compiles if need be; with ZABRA_PURE=1 on the sources.
@@ -32,6 +33,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 import build_compiled  # noqa: E402
 
 LEDGER = Path(__file__).parent / "ledger.jsonl"
+PAGE = ROOT / "docs" / "reliability.md"
+SUM_HEAD = "| long campaigns | in all |\n| --- | --- |\n"
 REGRESSIONS = Path(__file__).parent / "regression_seeds.txt"
 # Fresh seeds begin above those that ledgers name.
 FIRST_FRESH = 1_000_000_000
@@ -127,6 +130,56 @@ def _add(out: dict[str, Any], more: dict[str, Any]) -> None:
             out[name] = out.get(name, 0) + value
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}".replace(",", " ")
+
+
+def pair(*values: float) -> str:
+    """For a cell of a table."""
+    return ", ".join(map(_number, values))
+
+
+def sum_table(lines: Sequence[str]) -> str:
+    """The ledger as tables: what was run, what was seen, every kind of fault."""
+    if not lines:
+        return SUM_HEAD + "| seeds | 0 |\n"
+    total = add_up(lines)
+    counts, seeds = total["counts"], total["seeds"]
+    counts.setdefault("truncs refused", 0)
+    diffs = counts["syncs"] - counts["truncs"] - counts["snap syncs"]
+    days = sorted({json.loads(line)["day"] for line in lines})
+    rows = [
+        ("seeds", f"{_number(seeds)}, of which {_number(total['units'])} are whole units of row R1"),
+        ("campaigns", f"{len(lines)}, {days[0]} to {days[-1]}"),
+        ("violations", _number(len(total["failed"]))),
+        ("simulated hours, CPU minutes", pair(total["simulated_s"] / 3600, total["cpu_s"] / 60)),
+        ("operations checked", _number(total["ops"])),
+        ("txns committed, deliveries", pair(counts["txns"], counts["deliveries"])),
+        ("watch events, of these caught up", pair(counts["watch events"], counts["watch events caught up"])),
+        ("sessions, of these expired", pair(counts["sessions"], counts["sessions expired"])),
+        ("leaders established", _number(counts["leaders"])),
+        ("syncs by DIFF, by TRUNC, by SNAP", pair(diffs, counts["truncs"], counts["snap syncs"])),
+        ("SNAPs of observers, cuts refused", pair(counts["observer snap syncs"], counts["truncs refused"])),
+        ("reconfigurations", _number(counts["reconfigurations"])),
+        ("epochs that were used up", _number(counts["rollovers"])),
+        ("starts, with a tail nobody had committed", pair(counts["recoveries"], counts["uncommitted tails"])),
+        ("longest recovery behind the faults, simulated s", _number(total["longest_recovery_ms"] / 1000)),
+        ("faults", _number(sum(total["faults"].values()))),
+    ]
+    text = SUM_HEAD + "".join(f"| {name} | {value} |\n" for name, value in rows)
+    text += "\n| fault | times | in % of seeds |\n| --- | --- | --- |\n"
+    for name, times in sorted(total["faults"].items()):
+        text += f"| {name} | {_number(times)} | {100 * total['seeds_with'][name] / seeds:.0f} |\n"
+    return text
+
+
+def with_sum(page: str) -> str:
+    """The page with the tables as they are now."""
+    start = page.index(SUM_HEAD)
+    lines = LEDGER.read_text("utf-8").splitlines() if LEDGER.exists() else []
+    return page[:start] + sum_table(lines) + "\n" + page[page.index("## ", start) :]
+
+
 def run_compiled(arguments: Sequence[str]) -> None:
     """Becomes a process that runs the same on the compiled modules; returns where nothing can be compiled."""
     try:
@@ -180,10 +233,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ledger", action="store_true", help="add a line to the ledger")
     parser.add_argument("--json", metavar="FILE", help="write the totals there")
     parser.add_argument("--sum", action="store_true", help="add the ledger up")
+    parser.add_argument("--docs", action="store_true", help="with --sum: into the docs")
     parser.add_argument("--speed", type=int, default=0, metavar="N", help="time N busy minutes")
     given = parser.parse_args(arguments)
     if given.sum:
-        print(json.dumps(add_up(LEDGER.read_text("utf-8").splitlines()), indent=1))
+        if given.docs:
+            PAGE.write_text(with_sum(PAGE.read_text("utf-8")), "utf-8")
+        else:
+            print(sum_table(LEDGER.read_text("utf-8").splitlines() if LEDGER.exists() else []), end="")
         return 0
     if not is_compiled() and os.environ.get("ZABRA_PURE", "0") in ("", "0"):
         run_compiled(sys.argv[1:] if arguments is None else arguments)

@@ -165,6 +165,12 @@ def test_a_campaign_that_saw_nothing_is_told() -> None:
     assert "fault bit flip" in missing
 
 
+def test_the_page_shows_the_ledger() -> None:
+    """``python -m tests.sim.campaign --sum --docs`` writes it."""
+    page = campaign.PAGE.read_text("utf-8")
+    assert campaign.with_sum(page) == page
+
+
 def test_ledgers_add_up() -> None:
     totals = swarm.Totals()
     totals.add(swarm.run_seed(6, "seconds=2 clients=2"))

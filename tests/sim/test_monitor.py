@@ -6,8 +6,12 @@ import pytest
 from tests.sim import short_run
 
 from zabra.config.ensemble import EnsembleConfig
-from zabra.sim.cluster import server_line
+from zabra.server.settings import Settings
+from zabra.sim.cluster import Cluster, Shape, server_line
 from zabra.sim.monitor import ClusterMonitor, is_quorum
+from zabra.sim.prng import Prng
+from zabra.storage.epochs import Epochs
+from zabra.storage.names import VERSION_FOLDER
 from zabra.zab.quorum import verifier_of
 
 
@@ -44,3 +48,66 @@ def test_a_commit_that_too_few_disks_have_is_complained_of() -> None:
     monitor.promise(2).zxid = zxid
     monitor._extend(chain[0])
     assert len(monitor.judgement.violations) == 1
+
+
+def members() -> tuple[Cluster, ClusterMonitor]:
+    """Three voters that have been in step, and whoever watches them."""
+    settings = Settings()
+    settings.tick_ms = 200
+    monitor = ClusterMonitor()
+    cluster = Cluster(Shape([1, 2, 3]), settings, Prng(1, "cluster"), monitor)
+    monitor.machines = cluster.machines
+    monitor.ensemble = cluster.ensemble
+    cluster.start()
+    cluster.run_ms(3000)
+    assert monitor.judgement.violations == []
+    assert monitor.judgement.counts["promises"] >= 4
+    return cluster, monitor
+
+
+def test_an_epoch_that_no_quorum_has_on_its_disks_is_complained_of() -> None:
+    cluster, monitor = members()
+    monitor._check_establishment(3, 1)
+    assert monitor.judgement.violations == []
+    for sid in (1, 2):
+        Epochs(cluster.machines[sid].disk, VERSION_FOLDER).save_current(0)
+    monitor._check_establishment(3, 1)
+    (violation,) = monitor.judgement.violations
+    assert violation.rule == "promise"
+    assert "leads in epoch 1" in violation.text
+
+
+def test_an_epoch_that_is_acked_and_not_durable_is_complained_of() -> None:
+    cluster, monitor = members()
+    process = cluster.machines[1].process
+    assert process is not None
+    monitor._check_epoch(process, "currentEpoch", 1)
+    assert monitor.judgement.violations == []
+    # It has been written, and its name is not durable yet.
+    disk = cluster.machines[1].disk
+    file = disk.create(f"{VERSION_FOLDER}/currentEpoch.tmp")
+    file.write(b"2")
+    file.sync()
+    disk.rename(f"{VERSION_FOLDER}/currentEpoch.tmp", f"{VERSION_FOLDER}/currentEpoch")
+    monitor._check_epoch(process, "currentEpoch", 2)
+    assert [violation.rule for violation in monitor.judgement.violations] == ["promise"]
+    disk.sync_folder(VERSION_FOLDER)
+    monitor._check_epoch(process, "currentEpoch", 2)
+    assert len(monitor.judgement.violations) == 1
+
+
+def test_many_votes_in_no_time_are_an_election_in_circles() -> None:
+    cluster, monitor = members()
+    for sid in (1, 2):
+        cluster.machines[sid].kill()
+    cluster.run_ms(2000)
+    process = cluster.machines[3].process
+    assert process is not None
+    assert process.server.looking is not None
+    process.votes_heard = 301
+    monitor._now_us += 1_000_000
+    monitor._check_election(process)
+    assert monitor.judgement.violations == []
+    process.votes_heard = 400
+    monitor._check_election(process)
+    assert [violation.rule for violation in monitor.judgement.violations] == ["election"]

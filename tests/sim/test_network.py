@@ -186,3 +186,25 @@ def test_a_reader_that_does_not_read_congests_the_sender() -> None:
     pair.run()
     assert pair.one.congestion == [True, False]
     assert len(pair.two.received()) == CONGESTED_BYTES + 1
+
+
+def test_a_dial_into_a_partition_knocks_again_when_that_is_over() -> None:
+    pair = Pair()
+    pair.network.block(1, 2)
+    pair.network.dial(1, pair.one, 80, [2], 5, 5_000_000)
+    pair.run(2_000_000)
+    assert pair.one.dialled == []
+    pair.network.unblock(1, 2)
+    # The third knock comes three seconds after the first.
+    pair.run(1_100_000)
+    assert pair.one.dialled == [5]
+
+
+def test_a_dial_that_nobody_hears_fails_when_its_time_is_up() -> None:
+    pair = Pair()
+    pair.network.block(1, 2)
+    pair.network.dial(1, pair.one, 80, [2], 5, 5_000_000)
+    pair.run(4_999_000)
+    assert pair.one.failed == []
+    pair.run(2_000)
+    assert pair.one.failed == [5]

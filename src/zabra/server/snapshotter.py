@@ -18,8 +18,6 @@ from zabra.server.ready import (
 )
 from zabra.tree.snapshot_walk import SnapshotWalk
 
-# Chunks handed to the disk and not written yet; beyond this the walk waits.
-MAX_CHUNKS_IN_FLIGHT: Final = 64
 # One that takes long says how far it is so often.
 PROGRESS_EVERY_MS: Final = 2000
 
@@ -109,7 +107,7 @@ class Snapshotter:
     def next_slice(self, walk: SnapshotWalk) -> None:
         """Serialises some more nodes, unless the disk is behind."""
         host = self.host
-        if self.end_token - self.done_token > MAX_CHUNKS_IN_FLIGHT:
+        if self.end_token - self.done_token > host.settings.snapshot_chunks_in_flight:
             return
         chunk = walk.step(host.settings.snapshot_nodes_per_turn)
         self.nodes_written = walk.nodes_written

@@ -79,6 +79,8 @@ class SimClient:
         self.timeout_ms = timeout_ms
         self.session = ClientSession(timeout_ms)
         self.server = 0
+        # Where it connects next, 0: anywhere.
+        self._next_server = 0
         # Sessions that ended on the wire: by expiry, and by closeSession.
         self.expired = 0
         self.closed = 0
@@ -127,8 +129,9 @@ class SimClient:
         """Requests not answered yet."""
         return self.session.pending()
 
-    def move(self) -> None:
-        """Drops the connection; the session goes on at another server."""
+    def move(self, server: int = 0) -> None:
+        """Drops the connection; the session goes on at another server, at ``server`` if that takes it."""
+        self._next_server = server
         end = self._end
         if end is not None:
             self.network.close(end)
@@ -178,7 +181,8 @@ class SimClient:
     def _connect(self) -> None:
         if self.stopped or self._dialling or self._end is not None or self.session.is_over():
             return
-        self.server = self.prng.pick(self.servers)
+        self.server = self._next_server or self.prng.pick(self.servers)
+        self._next_server = 0
         self._dialling = True
         self._dial_id += 1
         self.network.dial(self.host, self, CLIENT_PORT, [self.server], self._dial_id, _CONNECT_TIMEOUT_US)

@@ -380,6 +380,11 @@ class SimDisk:
         self._faults = []
         return kept
 
+    def durable(self, name: str) -> bytes:
+        """What of a file is certain to be found after a crash; nothing where its name is not."""
+        inode = self._durable_files.get(name)
+        return b"" if inode is None else inode.durable.read(0, -1)
+
     # The Disk door.
 
     def list(self, folder: str) -> "list[str]":

@@ -16,13 +16,14 @@ from zabra.client.calls import Call
 from zabra.client.connection import WatchFired
 from zabra.config.ensemble import EnsembleConfig
 from zabra.proto import codes
+from zabra.server.server import Server
 from zabra.sim.client import SimClient
 from zabra.sim.clock import US_PER_MS
 from zabra.sim.cluster import Cluster, server_line
 from zabra.sim.disk import EIO, ENOSPC, SHORT, SLOW
 from zabra.sim.gate import ACKLD, SNAPSHOT_END, Cutter
 from zabra.sim.machine import Countdown, Machine
-from zabra.sim.monitor import MOMENTS, ClusterMonitor
+from zabra.sim.monitor import MOMENTS, WORKS, ClusterMonitor
 from zabra.sim.prng import Prng
 from zabra.storage.errors import StorageError
 from zabra.storage.names import VERSION_FOLDER
@@ -66,6 +67,11 @@ KINDS: Final = (
     Kind("power cut of all", "all machines lose power at once, and return one by one", True),
     Kind("orphaned leader", "the leader and its clients are cut off from the other servers for long", True),
     Kind(
+        "standstill",
+        "nothing moves between the leader and the others, almost until they give up; clients leave meanwhile",
+        True,
+    ),
+    Kind(
         "strike",
         "just as a server takes a step that matters it is killed, cut off, or all lose power",
         True,
@@ -79,6 +85,7 @@ KINDS: Final = (
     Kind("clock rate", "a machine's clocks run up to 5 % too fast or too slow"),
     Kind("slow disk", "one disk takes up to a second for each fsync"),
     Kind("stuck fsync", "one fsync takes seconds"),
+    Kind("slow log", "one server's log is on a slow disk of its own, its snapshots are not"),
     Kind(
         "lone disk",
         "all disks but one are stuck for a while, and the server with the good one is restarted meanwhile",
@@ -92,6 +99,7 @@ KINDS: Final = (
     Kind("lost entry", "a file disappears from its folder while the machine is down", True, chance=0.5),
     Kind("reformat", "a machine loses its whole disk", True),
     Kind("purge", "old snapshots and logs are removed"),
+    Kind("snapshot", "an operator has a server take a snapshot, which may be restarted from it"),
     Kind("reconfig", "a voter or observer is removed, added, or changes into the other", True),
     Kind("mass watch", "every client watches the same nodes, in every way there is"),
     Kind("clients move", "all clients of one server drop their connections"),
@@ -119,8 +127,29 @@ _RESTART_MS: Final = 2_500
 _SPAN_MS: Final = 6_000
 # Disk operations from now among which a crash picks one.
 _CRASH_AT_WRITE_OPS: Final = 60
+# The same where the work that a promise rests on has just begun; a snapshot takes more of them.
+_CRASH_AT_WORK_OPS: Final = 9
+_CRASH_AT_SNAP_OPS: Final = 24
+# Moments that come all the time.
+_FREQUENT: Final = (
+    *("logged", "commits", "is in step", "leads"),
+    *("accepted epoch", "current epoch", "saves an epoch"),
+)
+# At which of them an aftershock strikes.
+_AFTERSHOCKS: Final = (
+    *("accepted epoch", "accepted epoch", "accepted epoch", "current epoch", "leads", "is in step"),
+    *("logged in sync", "saves an epoch", "saves an epoch", "cuts", "truncated", "saves a SNAP", "snapshot"),
+    "cut refused",
+)
 SUPER_USER: Final = b"super:sim"
 SUPER_ID: Final = "super:OQE4e2t0sFWx1D8wtuq5+F0J9nQ="
+
+
+def take_snapshot(server: Server) -> None:
+    """What the admin server's command does."""
+    if server.role.tree_is_committed() and not server.snapshotter.busy():
+        server.roll_log()
+        server.snapshotter.begin()
 
 
 class Operator:
@@ -154,6 +183,20 @@ class Operator:
         """It waits for nothing."""
 
 
+class Strike:
+    """A fault that waits for its moment: ``how`` (``Nemesis._strike_now``), after ``skip`` such moments.
+
+    ``again``: how often it is done once more.
+    """
+
+    __slots__ = ("again", "how", "skip")
+
+    def __init__(self, how: int, skip: int = 0, again: int = 0) -> None:
+        self.how = how
+        self.skip = skip
+        self.again = again
+
+
 class Nemesis:
     """Injects faults into a cluster.  ``counts`` says how often each kind happened."""
 
@@ -174,14 +217,15 @@ class Nemesis:
         self._number = 0
         self.counts: dict[str, int] = {}
         self.active = False
+        # No more faults one after the other, whatever aftershocks come.
+        self._is_over = False
         # What is to be undone when the faults end.
         self._undo: dict[int, Callable[[], None]] = {}
         self._undo_number = 0
         # Whoever asks for reconfigurations, where they are enabled.
         self.operator: SimClient | None = None
-        # What is waited for: the moment at which to strike, and how.
-        self._strike: tuple[str, int] | None = None
-        self._strike_in = 0
+        # What is waited for: moment -> how to strike then.
+        self._strikes: dict[str, Strike] = {}
         monitor.on_moment = self._moment
         # Breaks connections behind packets, where that is enabled.
         self.cutter: Cutter | None = None
@@ -210,6 +254,7 @@ class Nemesis:
             "power cut": self._power_cut,
             "power cut of all": self._power_cut_of_all,
             "orphaned leader": self._orphaned_leader,
+            "standstill": self._standstill,
             "strike": self._arm_strike,
             "crash at a write": self._crash_at_write,
             "crash loop": self._crash_loop,
@@ -219,6 +264,7 @@ class Nemesis:
             "clock rate": self._clock_rate,
             "slow disk": self._slow_disk,
             "stuck fsync": self._stuck_fsync,
+            "slow log": self._slow_log,
             "lone disk": self._lone_disk,
             "write error": self._write_error,
             "fsync error": self._fsync_error,
@@ -228,6 +274,7 @@ class Nemesis:
             "lost entry": self._lost_entry,
             "reformat": self._reformat,
             "purge": self._purge,
+            "snapshot": self._snapshot,
             "reconfig": self._reconfig,
             "mass watch": self._mass_watch,
             "clients move": self._clients_move,
@@ -247,7 +294,7 @@ class Nemesis:
         self.cluster.scheduler.after(delay, self._next, None)
 
     def _next(self, _: object) -> None:
-        if not self.active:
+        if not self.active or self._is_over:
             return
         self.revive()
         if self.enabled:
@@ -270,7 +317,8 @@ class Nemesis:
     def stop(self) -> None:
         """Faults end: links heal, machines run on their own, everybody is started."""
         self.active = False
-        self._strike = None
+        self._is_over = True
+        self._strikes.clear()
         if self.cutter is not None:
             self.cutter.kind = None
         for undo in list(self._undo.values()):
@@ -283,12 +331,31 @@ class Nemesis:
             machine.resume()
             machine.slowness = 1
             machine.set_rate(0)
+            machine.log_extra_us = 0
             machine.disk.capacity_bytes = 0
             machine.countdown = None
             # One that waits for the next fsync would be a fault of afterwards.
             machine.disk.clear_faults()
             machine.hurry()
         self.revive()
+
+    def aftershock(self, number: int) -> None:
+        """The leader, or everybody, goes at once; then strikes come at steps of what follows."""
+        prng = self.prng = self._root.split(f"aftershock {number}")
+        self.active = True
+        self.cluster.say(f"aftershock {number}")
+        self.cluster.network.count("aftershocks")
+        for _ in range(1 + prng.below(2)):
+            self._strikes[prng.pick(_AFTERSHOCKS)] = Strike(prng.pick((0, 1, 3, 5, 5)), 0, prng.below(4))
+        leader = self._leader()
+        if leader is None or prng.chance(0.3):
+            self._power_cut_of_all()
+        else:
+            self._end(leader)
+
+    def is_waiting(self) -> bool:
+        """Whether strikes are still to come."""
+        return bool(self._strikes)
 
     def revive(self) -> None:
         """Starts machines that are down for no reason any more; an operator replaces refused data."""
@@ -596,8 +663,10 @@ class Nemesis:
         if self.prng.chance(0.5):
             # It may lead again, by what it alone has logged; and that must then outlive it.  Or it has only
             # sent it to somebody when it is gone for good.
-            self._strike = ("leads", 1) if self.prng.chance(0.5) else ("snapshot", 4)
-            self._strike_in = 0
+            if self.prng.chance(0.5):
+                self._strikes["leads"] = Strike(1)
+            else:
+                self._strikes["snapshot"] = Strike(4)
         if self.prng.chance(0.5):
             # What it has logged alone by then is found again at its restart.
             self._later(self.prng.below(limit_ms), lambda: self._end(leader))
@@ -612,30 +681,65 @@ class Nemesis:
                 self._cut_power(machine, self.prng.chance(0.3))
             self._restart_later(machine)
 
+    def _standstill(self) -> bool:
+        """What was asked for by then is still under way when those who asked have gone, or expire."""
+        leader = self._leader()
+        if leader is None:
+            return False
+        settings = self.cluster.settings
+        limit_ms = settings.tick_ms * settings.sync_limit_ticks
+        until = self.cluster.scheduler.now_us + limit_ms * US_PER_MS * 9 // 10
+        network = self.cluster.network
+        for sid in self._sids():
+            if sid != leader.sid:
+                network.clog(sid, leader.sid, until)
+                network.clog(leader.sid, sid, until)
+        for client in self.cluster.clients:
+            if client.server == leader.sid and client is not self.operator and client.is_connected():
+                if self.prng.chance(0.5):
+                    client.close_session()
+        return True
+
     def _arm_strike(self) -> bool:
-        moment = self.prng.pick(MOMENTS)
-        how = self.prng.below(5)
-        if moment in ("commits", "leads") and self.prng.chance(0.5):
+        prng = self.prng
+        moment = prng.pick(MOMENTS)
+        how = prng.below(6)
+        if moment in ("commits", "leads") and prng.chance(0.5):
             # What others were told must outlive everybody's loss of power.
             how = 1
-        self._strike = (moment, how)
-        self._strike_in = self.prng.below(4)
+        skip = prng.below(4) if moment in _FREQUENT else prng.below(2)
+        self._strikes[moment] = Strike(how, skip, prng.pick((0, 0, 1, 3)))
         return True
 
     def _moment(self, name: str, sid: int) -> None:
         """The monitor saw a server take a step."""
-        strike = self._strike
-        if strike is not None and strike[0] == name and self.active:
-            self._strike_in -= 1
-            if self._strike_in >= 0:
-                return
-            self._strike = None
-            self.cluster.say(f"strike at {sid}: {name}")
-            # The event that is going on must end first.
-            self.cluster.scheduler.after(0, self._strike_now, (sid, strike[1]))
+        strike = self._strikes.get(name)
+        if strike is None or not self.active:
+            return
+        strike.skip -= 1
+        if strike.skip >= 0:
+            return
+        strike.again -= 1
+        if strike.again < 0:
+            del self._strikes[name]
+        self.cluster.say(f"strike at {sid}: {name}")
+        how = strike.how
+        if how == 5 and strike.again < 0 and self.prng.chance(0.5):
+            # The last time it does not come back so soon.
+            how = 0
+        if name in WORKS:
+            # The power goes in the middle of that work.
+            self.cluster.network.count("strikes")
+            machine = self.cluster.machines[sid]
+            if machine.countdown is None:
+                ops = _CRASH_AT_SNAP_OPS if name == "saves a SNAP" else _CRASH_AT_WORK_OPS
+                machine.countdown = Countdown(self.prng.below(ops))
+            return
+        # The event that is going on must end first.
+        self.cluster.scheduler.after(0, self._strike_now, (name, sid, how))
 
-    def _strike_now(self, what: tuple[int, int]) -> None:
-        sid, how = what
+    def _strike_now(self, what: tuple[str, int, int]) -> None:
+        name, sid, how = what
         machine = self.cluster.machines[sid]
         self.cluster.network.count("strikes")
         if how == 3:
@@ -646,25 +750,36 @@ class Nemesis:
             leader = self._leader()
             self._end(machine if leader is None else leader)
         elif how in (1, 4):
-            # What it has promised, or told of others' promises, must be found without it.
-            up = self._up()
-            last = machine if self.prng.chance(0.5) or not up else self.prng.pick(up)
-            leader = self._leader()
-            if how == 4 and leader is not None:
-                # With its leader away, too, what only the two of them have is not found.  An observer comes
-                # at once: nobody counts on it, and it has what is not to be.
-                last = leader if sid in self.cluster.shape.observers else machine
-            for one in up:
-                self._cut_power(one, self.prng.chance(0.3))
-                is_late = one is last or (how == 4 and one is leader)
-                late = 1_000 + self.prng.below(4_000) if is_late else self.prng.below(500)
-                self._return_later(one, 1 + late)
-            if how == 1 and self.prng.chance(0.4):
-                # What one of them alone has it may send to another, and then be gone again.
-                self._strike = ("snapshot", 4)
-                self._strike_in = 0
+            self._strike_all(name, machine, how)
+        elif how == 5:
+            self._restart_at_once(machine)
         else:
             self._end(machine)
+
+    def _strike_all(self, name: str, machine: Machine, how: int) -> None:
+        """All lose power: what ``machine`` has promised, or told others of, must be found without it."""
+        sid = machine.sid
+        up = self._up()
+        last = machine if self.prng.chance(0.5) or not up else self.prng.pick(up)
+        leader = self._leader()
+        if how == 4 and leader is not None:
+            # With its leader away, too, what only the two of them have is not found.  An observer comes
+            # at once: nobody counts on it, and it has what is not to be.
+            last = leader if sid in self.cluster.shape.observers else machine
+        for one in up:
+            self._cut_power(one, self.prng.chance(0.3))
+            is_late = one is last or (how == 4 and one is leader)
+            late = 1_000 + self.prng.below(4_000) if is_late else self.prng.below(500)
+            self._return_later(one, 1 + late)
+        if self.prng.chance(0.5):
+            # Whoever was cut off meets the others again, with what it alone has.
+            self.cluster.network.heal()
+        if name == "snapshot" and how == 4:
+            # It may have more than it is to keep, and nothing to go back to.
+            self._strikes["cut refused"] = Strike(self.prng.pick((0, 1)))
+        elif how == 1 and self.prng.chance(0.4):
+            # What one of them alone has it may send to another, and then be gone again.
+            self._strikes["snapshot"] = Strike(4)
 
     def _crash_at_write(self) -> bool:
         machine = self._some_up()
@@ -727,6 +842,35 @@ class Nemesis:
             machine.disk.slow_ms = 200 + self.prng.below(8_000)
         return self._inject("sync", SLOW)
 
+    def _slow_log(self) -> bool:
+        """Others commit, and it applies, what its own log does not have, also while it takes a snapshot."""
+        machine = self._some_up()
+        if machine is None or machine.process is None:
+            return False
+        machine.log_extra_us = int(self.prng.log_between(20_000, 2_000_000))
+
+        def undo() -> None:
+            machine.log_extra_us = 0
+
+        self._later(self._span_ms(), undo)
+        if self.prng.chance(0.7):
+            self.cluster.scheduler.after(self.prng.below(300_000), self._snapshot_at, machine)
+            self._strikes["fuzzy snapshot"] = Strike(0)
+        return True
+
+    def _snapshot(self) -> bool:
+        machine = self._some_up()
+        if machine is None:
+            return False
+        self._snapshot_at(machine)
+        if self.prng.chance(0.5):
+            self._strikes["fuzzy snapshot"] = Strike(self.prng.pick((0, 5)), self.prng.below(2))
+        return True
+
+    def _snapshot_at(self, machine: Machine) -> None:
+        if machine.process is not None and self.active:
+            machine.process.call(take_snapshot)
+
     def _lone_disk(self) -> bool:
         """What only one has acked is asked of it again, and may not count before it has it again."""
         leader = self._leader()
@@ -742,8 +886,7 @@ class Nemesis:
                 machine.disk.slow_ms = limit_ms // 2 + self.prng.below(limit_ms // 2)
                 machine.disk.inject("sync", SLOW)
                 self._later(_SPAN_MS, machine.disk.clear_faults)
-        self._strike = ("truncated", self.prng.pick((0, 3)))
-        self._strike_in = 0
+        self._strikes["truncated"] = Strike(self.prng.pick((0, 3)))
         soon_us = self.prng.below(limit_ms * US_PER_MS // 4)
         self.cluster.scheduler.after(soon_us, self._restart_at_once, alone)
         return True
@@ -863,30 +1006,36 @@ class Nemesis:
 
     def _clients_move(self) -> bool:
         sid = self.prng.pick(self._sids())
+        if self.prng.chance(0.3):
+            return self._move_clients(sid) > 0
+        # What they asked last is still on its way, to their server or from there on, when they are somewhere
+        # else: below the same relay, if there is one.
+        network = self.cluster.network
+        extra = 50_000 + self.prng.below(600_000)
+        clients = [one.host for one in self.cluster.clients if one.server == sid]
         if self.prng.chance(0.5):
-            # What they asked last is still on its way when they are somewhere else.
-            network = self.cluster.network
-            extra = 50_000 + self.prng.below(600_000)
-            others = [one for one in self._sids() if one != sid]
-            for other in others:
-                network.slow_pair(sid, other, extra)
+            pairs = [(sid, other) for other in self._sids() if other != sid]
+        else:
+            pairs = [(host, sid) for host in clients]
+        for source, target in pairs:
+            network.slow_pair(source, target, extra)
 
-            def undo() -> None:
-                for other in others:
-                    network.slow_pair(sid, other, 0)
+        def undo() -> None:
+            for source, target in pairs:
+                network.slow_pair(source, target, 0)
 
-            self._later(1_000, undo)
-            self.cluster.scheduler.after(self.prng.below(100_000), self._move_later, sid)
-            return True
-        return self._move_clients(sid) > 0
+        self._later(1_000, undo)
+        self.cluster.scheduler.after(self.prng.below(100_000), self._move_later, sid)
+        return True
 
     def _move_later(self, sid: int) -> None:
         self._move_clients(sid)
 
     def _move_clients(self, sid: int) -> int:
         moved = [one for one in self.cluster.clients if one.server == sid and one.is_connected()]
+        near = [one for one in self.cluster.shape.observers if one != sid]
         for client in moved:
-            client.move()
+            client.move(self.prng.pick(near) if near and self.prng.chance(0.5) else 0)
         return len(moved)
 
     def _mass_watch(self) -> bool:

@@ -18,6 +18,7 @@ from zabra.server.disk_worker import DiskFailure, DiskWorker
 from zabra.server.ready import PORT_ELECTION, Dial, DiskCommand, Listen, LogRead, Ready
 from zabra.server.reconfig import DYNAMIC_FILE_KEY, next_file_name
 from zabra.server.recovery import Recovered, RecoveryOptions, open_store, recover, recover_epochs
+from zabra.server.roles.learning import SYNCHRONIZATION
 from zabra.server.server import Server
 from zabra.server.settings import Settings
 from zabra.sim.clock import US_PER_MS, MachineClock
@@ -76,6 +77,9 @@ class Monitor(Protocol):
 
     def turned(self, process: "Process") -> None:
         """A turn is over."""
+
+    def said(self, process: "Process", data: bytes) -> None:
+        """These packets go to the leader that synchronises this server."""
 
     def submitted(self, process: "Process", commands: list[DiskCommand]) -> None:
         """These commands were given to the log's queue."""
@@ -226,7 +230,8 @@ class DiskQueue:
             return
         disk = self.process.machine.disk
         machine = self.process.machine
-        countdown = Countdown(machine.prng.below(machine.crash_window_ops))
+        # Most batches are a few operations.
+        countdown = Countdown(machine.prng.below(1 + machine.prng.below(machine.crash_window_ops)))
         disk.before = countdown.tick
         try:
             self.worker.run(self.batch)
@@ -310,6 +315,8 @@ class Machine:
         self.slowness = 1
         self.fsync_us = 300
         self.fsync_jitter_us = 300
+        # The log is on a disk of its own, which takes so much longer.
+        self.log_extra_us = 0
         self.split_batch_chance = 0.0
         # Why the data was refused at the last start, "" if it was not.
         self.refusal = ""
@@ -364,6 +371,8 @@ class Machine:
     def disk_delay_us(self, is_log: bool) -> int:
         """How long the next batch of disk work takes."""
         delay = self.fsync_us + int(self.prng.spread(self.fsync_jitter_us))
+        if is_log:
+            delay += self.log_extra_us
         return delay * self.slowness if is_log else delay * self.slowness * 2
 
     def start(self) -> bool:
@@ -674,6 +683,11 @@ class Process:
             self.machine.monitor.submitted(self, ready.disk)
             self.log_queue.submit(ready.disk)
         ends = self.ends
+        learning = self.server.learning
+        if learning is not None and learning.state == SYNCHRONIZATION:
+            for conn_id, data in ready.sends:
+                if conn_id == learning.conn_id:
+                    self.machine.monitor.said(self, data)
         for conn_id, data in ready.sends:
             end = ends.get(conn_id)
             if end is not None:

@@ -6,6 +6,7 @@
 * *Leadership1, Leadership2*: an epoch has one leader, and epochs of established leaders go up.
 * *Quorum*: what is committed is on the disks of a quorum, counted here and not by the code under test; a new
   view is on those of a quorum of it, too.
+* *Promises*: who acks an epoch has it on its disk, and who leads in it has a quorum of such.
 * *Durability*: what a disk reported as durable is there after the next start, and epochs never go down.
 * An election comes to an end or waits for somebody; it does not exchange votes for ever.
 * A server neither raises, nor stops, nor refuses its data, unless something was done to its disk.
@@ -20,6 +21,7 @@ from typing import Final
 
 from zabra.config.ensemble import EnsembleConfig
 from zabra.proto import codes
+from zabra.proto.packets import PacketBuffer
 from zabra.proto.records import SetDataTxn
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.server.ready import (
@@ -34,7 +36,9 @@ from zabra.server.ready import (
 from zabra.server.recovery import Recovered
 from zabra.sim.checkers import Judgement
 from zabra.sim.machine import Machine, Process
+from zabra.storage.epochs import ACCEPTED_EPOCH, CURRENT_EPOCH
 from zabra.storage.errors import StorageError
+from zabra.storage.names import VERSION_FOLDER
 
 # Steps of a server at which a fault may strike (``ClusterMonitor.on_moment``).
 MOMENTS: Final = (
@@ -49,7 +53,20 @@ MOMENTS: Final = (
     "commits",
     "commits",
     "view proposed",
+    "logged in sync",
+    "cut refused",
+    "saves an epoch",
+    "saves a SNAP",
+    "cuts",
 )
+# Of these, those at which a server has just given its disk work to do that a promise rests on.
+WORKS: Final = ("saves an epoch", "saves a SNAP", "cuts")
+_WORK: Final = {
+    DISK_ACCEPTED_EPOCH: "saves an epoch",
+    DISK_CURRENT_EPOCH: "saves an epoch",
+    DISK_SNAPSHOT_BEGIN: "saves a SNAP",
+    DISK_TRUNCATE: "cuts",
+}
 COUNTER_MASK: Final = 0xFFFFFFFF
 # So many turns without input ...
 IDLE_TURNS_MAX: Final = 300
@@ -76,6 +93,12 @@ def is_quorum(view: EnsembleConfig, sids: Sequence[int]) -> bool:
         counted += total > 0
         deciding += 2 * sum(view.weights.get(sid, 1) for sid in group if sid in sids) > total
     return 2 * deciding > counted
+
+
+def _epoch_on(machine: Machine, name: str) -> int:
+    """What an epoch file says that no crash can take back, -1 if nothing."""
+    text = machine.disk.durable(f"{VERSION_FOLDER}/{name}")
+    return int(text) if text.isdigit() else -1
 
 
 class Promise:
@@ -380,6 +403,39 @@ class ClusterMonitor:
                 "digest", f"server {process.sid} at 0x{zxid:x} has {got:x}, the log promises {due:x}"
             )
 
+    def said(self, process: Process, data: bytes) -> None:
+        """What a learner promises its leader is on its disk by then."""
+        learning = process.server.learning
+        if learning is None or learning.sync is None:
+            return
+        epoch = int(learning.sync.new_leader_zxid) >> 32
+        buffer = PacketBuffer()
+        buffer.feed(data)
+        packet = buffer.next()
+        while packet is not None:
+            if packet.type == codes.PACKET_ACKEPOCH:
+                self._check_epoch(process, ACCEPTED_EPOCH, epoch)
+            elif packet.type == codes.PACKET_ACK and not packet.zxid & COUNTER_MASK:
+                self._check_epoch(process, CURRENT_EPOCH, epoch)
+            packet = buffer.next()
+
+    def _check_epoch(self, process: Process, name: str, epoch: int) -> None:
+        self.judgement.count("promises")
+        found = _epoch_on(process.machine, name)
+        if found < epoch:
+            self.judgement.complain(
+                "promise", f"server {process.sid} acks epoch {epoch}, and its disk has {found} as {name}"
+            )
+
+    def _check_establishment(self, sid: int, epoch: int) -> None:
+        """Who leads has a quorum whose disks say so; its own need not be one of them."""
+        view = self.view or self.ensemble
+        if view is None:
+            return
+        epochs = {one: _epoch_on(machine, CURRENT_EPOCH) for one, machine in self.machines.items()}
+        if not is_quorum(view, [one for one, found in epochs.items() if found >= epoch]):
+            self.judgement.complain("promise", f"{sid} leads in epoch {epoch}; on the disks are {epochs}")
+
     def _check_leadership(self, process: Process) -> None:
         if process.server.role.name() != "leader":
             return
@@ -389,6 +445,7 @@ class ClusterMonitor:
         if leader is None:
             self.leaders[epoch] = me
             self._before[epoch << 32] = process.notes.get("before", 0)
+            self._check_establishment(process.sid, epoch)
             self.leader_since_us[epoch] = self._now_us
             self.judgement.count("leaders")
             self._moment("leads", process.sid)
@@ -400,6 +457,8 @@ class ClusterMonitor:
         now = process.machine.scheduler.now_us
         tail: int = process.notes.get("tail", 0)
         for command in commands:
+            if command.kind in _WORK:
+                self._moment(_WORK[command.kind], process.sid)
             if command.kind in (DISK_TRUNCATE, DISK_SNAPSHOT_END):
                 tail = command.zxid
             for entry in command.entries:
@@ -424,9 +483,12 @@ class ClusterMonitor:
                 self.listener("disks", f"{process.sid} {describe_command(command)}")
             if command.refused:
                 self.judgement.count("truncs refused")
+                self._moment("cut refused", process.sid)
             elif kind == DISK_APPEND:
                 promise.zxid = command.entries[-1].header.zxid
                 self._moment("logged", process.sid)
+                if not process.server.role.serves():
+                    self._moment("logged in sync", process.sid)
             elif kind in (DISK_TRUNCATE, DISK_SNAPSHOT_END):
                 had = promise.zxid
                 promise.zxid = command.zxid

@@ -69,8 +69,12 @@ class Options:
         self.force_snap = False
         # How often the leader looks for containers to collect.
         self.container_ms = 5000
-        # How much of a snapshot is taken in one turn: the less, the fuzzier it is.
+        # How much of a snapshot is taken in one turn, and how many turns ahead of the disk: the less, the
+        # longer it takes, and the fuzzier it is.
         self.snapshot_nodes = 7
+        self.snapshot_chunks = 64
+        # How often, once all are together, the leader is taken from them, and trouble made in what follows.
+        self.aftershocks = 0
 
     def shape(self) -> Shape:
         """The cluster."""
@@ -98,6 +102,7 @@ class Options:
         settings.force_snapshot_sync = self.force_snap
         settings.extended_types_enabled = True
         settings.snapshot_nodes_per_turn = self.snapshot_nodes
+        settings.snapshot_chunks_in_flight = self.snapshot_chunks
         settings.local_sessions_enabled = self.local_sessions
         settings.local_sessions_upgrading_enabled = self.local_sessions
         settings.enforce_quota = self.quotas
@@ -182,6 +187,9 @@ def draw_options(seed: int) -> Options:
     out.force_snap = extras.chance(0.2)
     out.container_ms = extras.pick([200, 1000, 5000])
     out.snapshot_nodes = extras.pick([1, 2, 7, 7])
+    more = prng.split("more")
+    out.snapshot_chunks = more.pick([64, 1, 3])
+    out.aftershocks = more.pick([0, 1, 2]) if out.voters > 1 else 0
     if RECONFIG in out.faults and (out.groups or (out.voters < 3 and not out.observers)):
         # Only a whole new membership can change groups, and of two voters none can be spared.
         out.faults.remove(RECONFIG)

@@ -123,7 +123,7 @@ class Run:
             cutter = Cutter(self.cluster.network, (QUORUM_PORT, OBSERVER_MASTER_PORT))
             self.cluster.network.gate = self.nemesis.cutter = cutter
         self.healed_us = 0
-        self.prober = Prober()
+        self.probers: list[Prober] = []
         self.operator = Operator()
         self.publishers = {sid: SimPublisher(sid) for sid in self.cluster.machines}
         self.monitor.on_informed = self._informed
@@ -164,6 +164,10 @@ class Run:
             self._safety_phase()
             if not self.report.failed:
                 self._liveness_phase()
+            for number in range(self.options.aftershocks):
+                if not self.report.failed:
+                    self._aftershock(number)
+                    self._liveness_phase()
             if not self.report.failed:
                 self._wind_down()
         except Exception as error:  # noqa: BLE001  # of a client, of a door: a finding like any other
@@ -208,7 +212,8 @@ class Run:
         cluster = self.cluster
         self.healed_us = cluster.scheduler.now_us
         cluster.say("faults end")
-        probe = self.prober
+        probe = Prober()
+        self.probers.append(probe)
         cluster.add_client(probe, 4 * self.options.tick_ms, self.options.shape().voters).start()
         deadline_us = self.healed_us + self._limit_ms() * US_PER_MS
         while cluster.scheduler.now_us < deadline_us and not self.report.failed:
@@ -225,6 +230,18 @@ class Run:
                 f"no progress within {self._limit_ms()} ms after the faults: "
                 f"{probe.acknowledged} writes, servers {', '.join(states)}",
             )
+
+    def _aftershock(self, number: int) -> None:
+        """The leader goes, and so do some of those who try to take its place.
+
+        What comes of it is still there when the faults end, where another fault would often have mended it.
+        """
+        limit_ms = 2 * self.options.init_limit * self.options.tick_ms
+        deadline_us = self.cluster.scheduler.now_us + limit_ms * US_PER_MS
+        nemesis = self.nemesis
+        nemesis.aftershock(number)
+        while nemesis.is_waiting() and self.cluster.scheduler.now_us < deadline_us and not self.report.failed:
+            self.cluster.run_ms(_SETTLE_STEP_MS)
 
     def _all_serve(self) -> bool:
         return all(
@@ -243,7 +260,8 @@ class Run:
         cluster = self.cluster
         for program in self.programs:
             program.stopping = True
-        self.prober.stopping = True
+        for prober in self.probers:
+            prober.stopping = True
         self.operator.stopping = True
         cluster.run_ms(5 * self.options.tick_ms)
         for i, client in enumerate(cluster.clients):
