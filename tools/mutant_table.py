@@ -34,7 +34,6 @@ _SYNCING: Final = "server/roles/syncing.py"
 _SERVING: Final = "server/serving.py"
 _SERVER: Final = "server/server.py"
 _WORKER: Final = "server/disk_worker.py"
-_SNAPSHOTTER: Final = "server/snapshotter.py"
 _TXNLOG: Final = "storage/txnlog.py"
 _TXNLOG_FORMAT: Final = "storage/txnlog_format.py"
 _TXNSNAPLOG: Final = "storage/txnsnaplog.py"
@@ -345,6 +344,7 @@ MUTANTS: Final = (
             "                for file in self._store.snaps.files():\n"
             "                    self._store.snaps.delete(file)\n",
         ),
+        needs=("force_snap", "observers"),
     ),
     Mutant(
         "aborted-snap-kept",
@@ -415,18 +415,17 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
-        "snapshot-ahead-of-log",
-        "classic: a fuzzy snapshot may hold txns that the own log has lost, and is started from all the same",
+        "fuzzy-snapshot-taken-for-exact",
+        "classic: a snapshot counts as the tree at its end, and what happened while it was taken is not replayed",
         (
-            _SNAPSHOTTER,
-            "        if host.last_synced_zxid < self.walked_zxid and host.last_logged_zxid >= self.walked_zxid:\n"
-            "            return\n",
-            "",
+            _RECOVERY,
+            "        start = 1 if file is None else file.zxid + 1\n",
+            "        start = 1 if file is None else max(file.zxid, self._reach) + 1\n",
         ),
         (
             _RECOVERY,
-            "        if file is not None and self._reach > last and file is not self._last_resort:\n",
-            "        if file is not None and self._reach < 0:\n",
+            "                tree.expect_snapshot_digest(digest.zxid, digest.digest, file.zxid)\n",
+            "                tree.last_processed_zxid = self._reach\n",
         ),
     ),
     Mutant(
@@ -709,6 +708,7 @@ MUTANTS: Final = (
             "            if not self._store.truncate(command.zxid):\n"
             "                raise ValueError(\"no snapshot to start from\")\n",
         ),
+        needs=("force_snap", "observers"),
     ),
     Mutant(
         "own-acks-of-a-former-life",
@@ -861,5 +861,6 @@ MUTANTS: Final = (
             "        self.serving.session_closed(session_id)\n        self.revalidating",
             "        self.revalidating",
         ),
+        needs=("relays", "observers"),
     ),
 )

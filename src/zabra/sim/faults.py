@@ -16,6 +16,7 @@ from zabra.client.calls import Call
 from zabra.client.connection import WatchFired
 from zabra.config.ensemble import EnsembleConfig
 from zabra.proto import codes
+from zabra.server.ready import DISK_SNAPSHOT_BEGIN
 from zabra.server.server import Server
 from zabra.sim.client import SimClient
 from zabra.sim.clock import US_PER_MS
@@ -186,15 +187,16 @@ class Operator:
 class Strike:
     """A fault that waits for its moment: ``how`` (``Nemesis._strike_now``), after ``skip`` such moments.
 
-    ``again``: how often it is done once more.
+    ``again``: how often it is done once more; ``only``: the one server whose moment it is, 0: anybody's.
     """
 
-    __slots__ = ("again", "how", "skip")
+    __slots__ = ("again", "how", "only", "skip")
 
-    def __init__(self, how: int, skip: int = 0, again: int = 0) -> None:
+    def __init__(self, how: int, skip: int = 0, again: int = 0, only: int = 0) -> None:
         self.how = how
         self.skip = skip
         self.again = again
+        self.only = only
 
 
 class Nemesis:
@@ -336,22 +338,79 @@ class Nemesis:
             machine.countdown = None
             # One that waits for the next fsync would be a fault of afterwards.
             machine.disk.clear_faults()
+            machine.disk_stops = frozenset()
             machine.hurry()
         self.revive()
 
-    def aftershock(self, number: int) -> None:
-        """The leader, or everybody, goes at once; then strikes come at steps of what follows."""
+    def aftershock(self, number: int) -> int:
+        """Trouble on purpose, once all are in step; returns how long (ms) it takes at least.
+
+        The leader, or everybody, goes at once, and strikes come at steps of what follows; or the leader is
+        left alone with what it logs; or somebody is away for long.
+        """
         prng = self.prng = self._root.split(f"aftershock {number}")
         self.active = True
         self.cluster.say(f"aftershock {number}")
         self.cluster.network.count("aftershocks")
+        leader = self._leader()
+        kind = prng.below(8)
+        if kind == 0 and leader is not None:
+            return self._stay_away(prng.pick([sid for sid in self._sids() if sid != leader.sid]))
+        if kind <= 3 and leader is not None:
+            return self._leave_a_tail(leader)
         for _ in range(1 + prng.below(2)):
             self._strikes[prng.pick(_AFTERSHOCKS)] = Strike(prng.pick((0, 1, 3, 5, 5)), 0, prng.below(4))
-        leader = self._leader()
         if leader is None or prng.chance(0.3):
             self._power_cut_of_all()
         else:
             self._end(leader)
+        return 0
+
+    def _stay_away(self, sid: int) -> int:
+        """It is started where it reaches nobody, and looks for a leader for long."""
+        machine = self.cluster.machines[sid]
+        others = [one for one in self._sids() if one != sid]
+        span_ms = int(self.prng.log_between(2_000, 40_000))
+        self._block([(sid, one) for one in others] + [(one, sid) for one in others], span_ms + 1_000)
+        self._restart_at_once(machine)
+        return span_ms
+
+    def _leave_a_tail(self, leader: Machine) -> int:
+        """The leader logs what nobody else gets, and others go on without; or it leads again with it.
+
+        Then it sends it to one, and both are gone; if that is a snapshot, the others' disks are stuck.
+        """
+        others = [sid for sid in self._sids() if sid != leader.sid]
+        settings = self.cluster.settings
+        span_ms = settings.tick_ms * settings.sync_limit_ticks * 2 // 3
+        observers = [sid for sid in self.cluster.shape.observers if sid != leader.sid]
+        chosen = self.prng.pick(observers or others)
+        if self.operator is not None:
+            # A view may be what it alone has logged.
+            self.operator.move(leader.sid)
+            self.cluster.run_ms(300)
+        self._block([(leader.sid, sid) for sid in others], span_ms)
+        if self.operator is not None:
+            self._reconfig()
+        after = self.cluster.scheduler.after
+        if self.prng.chance(0.3):
+            after(span_ms * US_PER_MS // 2, self._end_later, leader)
+            return span_ms
+        self._strikes["snapshot"] = Strike(4, only=chosen)
+        after(span_ms * US_PER_MS, self._return_first, (leader.sid, chosen))
+        return span_ms
+
+    def _end_later(self, machine: Machine) -> None:
+        self._end(machine)
+
+    def _return_first(self, sids: tuple[int, int]) -> None:
+        if not self.active:
+            return
+        for machine in self._up():
+            self._cut_power(machine, False)
+            self._return_later(machine, 1 if machine.sid in sids else 20 + self.prng.below(200))
+            if machine.sid not in sids:
+                machine.disk_stops = frozenset((DISK_SNAPSHOT_BEGIN,))
 
     def is_waiting(self) -> bool:
         """Whether strikes are still to come."""
@@ -714,7 +773,7 @@ class Nemesis:
     def _moment(self, name: str, sid: int) -> None:
         """The monitor saw a server take a step."""
         strike = self._strikes.get(name)
-        if strike is None or not self.active:
+        if strike is None or not self.active or strike.only not in (0, sid):
             return
         strike.skip -= 1
         if strike.skip >= 0:
@@ -767,6 +826,7 @@ class Nemesis:
             # at once: nobody counts on it, and it has what is not to be.
             last = leader if sid in self.cluster.shape.observers else machine
         for one in up:
+            one.disk_stops = frozenset()
             self._cut_power(one, self.prng.chance(0.3))
             is_late = one is last or (how == 4 and one is leader)
             late = 1_000 + self.prng.below(4_000) if is_late else self.prng.below(500)
@@ -1005,7 +1065,8 @@ class Nemesis:
     # Clients.
 
     def _clients_move(self) -> bool:
-        sid = self.prng.pick(self._sids())
+        near = self.cluster.shape.observers
+        sid = self.prng.pick(near if len(near) > 1 and self.prng.chance(0.5) else self._sids())
         if self.prng.chance(0.3):
             return self._move_clients(sid) > 0
         # What they asked last is still on its way, to their server or from there on, when they are somewhere

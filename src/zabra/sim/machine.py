@@ -467,6 +467,7 @@ class Machine:
     def hurry(self) -> None:
         """The disk is as fast as ever again."""
         if self.process is not None:
+            self.process.log_queue.resume()
             self.process.log_queue.hurry()
             self.process.snapshot_queue.hurry()
 

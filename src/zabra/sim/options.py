@@ -65,8 +65,10 @@ class Options:
         self.digest = True
         self.local_sessions = False
         self.quotas = False
-        # Every learner is sent a snapshot, whatever it has.
+        # Every learner is sent a snapshot, whatever it has: by all leaders (0), those with an odd sid (1), or
+        # an even one (2).
         self.force_snap = False
+        self.snap_senders = 0
         # How often the leader looks for containers to collect.
         self.container_ms = 5000
         # How much of a snapshot is taken in one turn, and how many turns ahead of the disk: the less, the
@@ -190,6 +192,7 @@ def draw_options(seed: int) -> Options:
     more = prng.split("more")
     out.snapshot_chunks = more.pick([64, 1, 3])
     out.aftershocks = more.pick([0, 1, 2]) if out.voters > 1 else 0
+    out.snap_senders = more.pick([0, 1, 2])
     if RECONFIG in out.faults and (out.groups or (out.voters < 3 and not out.observers)):
         # Only a whole new membership can change groups, and of two voters none can be spared.
         out.faults.remove(RECONFIG)

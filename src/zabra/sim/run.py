@@ -137,6 +137,8 @@ class Run:
             machine.fsync_jitter_us = options.fsync_us
             machine.split_batch_chance = options.split_batch_chance
             machine.plan.log_size_limit_bytes = options.log_size_limit
+            if options.snap_senders and machine.sid % 2 != options.snap_senders % 2:
+                machine.plan.settings.force_snapshot_sync = False
 
     def _jump(self, left: int) -> None:
         """Before anything happens, everybody is made to stand where the epoch's counter is nearly used up."""
@@ -236,12 +238,15 @@ class Run:
 
         What comes of it is still there when the faults end, where another fault would often have mended it.
         """
-        limit_ms = 2 * self.options.init_limit * self.options.tick_ms
-        deadline_us = self.cluster.scheduler.now_us + limit_ms * US_PER_MS
-        nemesis = self.nemesis
-        nemesis.aftershock(number)
-        while nemesis.is_waiting() and self.cluster.scheduler.now_us < deadline_us and not self.report.failed:
-            self.cluster.run_ms(_SETTLE_STEP_MS)
+        cluster, nemesis = self.cluster, self.nemesis
+        least_us = cluster.scheduler.now_us + nemesis.aftershock(number) * US_PER_MS
+        limit_us = cluster.scheduler.now_us + 2 * self.options.init_limit * self.options.tick_ms * US_PER_MS
+        while not self.report.failed:
+            now = cluster.scheduler.now_us
+            if now >= least_us and (now >= limit_us or not nemesis.is_waiting()):
+                break
+            cluster.run_ms(_SETTLE_STEP_MS)
+            nemesis.revive()
 
     def _all_serve(self) -> bool:
         return all(
