@@ -88,10 +88,11 @@ def run(seeds: Sequence[int], jobs: int = 0) -> swarm.Totals:
     return totals
 
 
-def run_regressions(totals: swarm.Totals) -> None:
+def run_regressions(totals: swarm.Totals, jobs: int = 0) -> None:
     """Runs every seed that ever failed."""
-    for seed, changes, why in regression_seeds():
-        outcome = swarm.run_seed(seed, changes)
+    known = regression_seeds()
+    outcomes = swarm.run_pairs([(seed, changes) for seed, changes, _ in known], jobs)
+    for (seed, changes, why), outcome in zip(known, outcomes, strict=True):
         totals.add(outcome)
         if outcome.violations:
             print(f"FAILED again: seed {seed} ({why}): {outcome.violations[0][:2000]}")
@@ -252,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"seeds {seeds[0]}..{seeds[-1] + 1} (from {source}), compiled={is_compiled()}", flush=True)
     totals = run(seeds, given.jobs)
     if given.regressions:
-        run_regressions(totals)
+        run_regressions(totals, given.jobs)
     for line in totals.lines():
         print(line)
     if given.json:

@@ -400,6 +400,8 @@ class Machine:
             return False
         finally:
             self.disk.before = None
+            # However long recovery took: that is not for the first thing to be written to wait for.
+            self.disk.delay_ms = 0
         self.process = process
         self.network.owners[self.sid] = process
         process.begin()

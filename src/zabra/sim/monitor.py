@@ -427,13 +427,22 @@ class ClusterMonitor:
                 "promise", f"server {process.sid} acks epoch {epoch}, and its disk has {found} as {name}"
             )
 
-    def _check_establishment(self, sid: int, epoch: int) -> None:
-        """Who leads has a quorum whose disks say so; its own need not be one of them."""
+    def _check_establishment(self, sid: int, epoch: int, settled: EnsembleConfig | None = None) -> None:
+        """Who leads has a quorum whose disks say so; its own need not be one of them.
+
+        A view that was proposed may be put in force by that (``settled``), although its txn has been lost:
+        then quorums of both have agreed.
+        """
         view = self.view or self.ensemble
         if view is None:
             return
         epochs = {one: _epoch_on(machine, CURRENT_EPOCH) for one, machine in self.machines.items()}
-        if not is_quorum(view, [one for one, found in epochs.items() if found >= epoch]):
+        holders = [one for one, found in epochs.items() if found >= epoch]
+        agreed = is_quorum(view, holders)
+        if settled is not None and settled.version > view.version:
+            agreed = agreed and is_quorum(settled, holders)
+            self.view = settled
+        if not agreed:
             self.judgement.complain("promise", f"{sid} leads in epoch {epoch}; on the disks are {epochs}")
 
     def _check_leadership(self, process: Process) -> None:
@@ -445,7 +454,8 @@ class ClusterMonitor:
         if leader is None:
             self.leaders[epoch] = me
             self._before[epoch << 32] = process.notes.get("before", 0)
-            self._check_establishment(process.sid, epoch)
+            peer = process.server.peer
+            self._check_establishment(process.sid, epoch, None if peer is None else peer.config)
             self.leader_since_us[epoch] = self._now_us
             self.judgement.count("leaders")
             self._moment("leads", process.sid)

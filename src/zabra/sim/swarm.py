@@ -38,6 +38,8 @@ VACUITY: Final = (
     "crash in recovery",
     "published from the log",
     "logged txns",
+    "promises",
+    "aftershocks",
 )
 # In this share of the seeds of a campaign each kind of fault must have happened.
 KIND_SHARE: Final = 0.05
@@ -212,8 +214,12 @@ def _run_pair(pair: tuple[int, str]) -> Outcome:
 
 def run_seeds(seeds: Iterable[int], changes: str = "", jobs: int = 0) -> Iterator[Outcome]:
     """Runs seeds on ``jobs`` processes (0: all cores), in order of the seeds."""
+    return run_pairs([(seed, changes) for seed in seeds], jobs)
+
+
+def run_pairs(pairs: list[tuple[int, str]], jobs: int = 0) -> Iterator[Outcome]:
+    """As ``run_seeds``, each seed with changes of its own."""
     jobs = jobs or os.cpu_count() or 1
-    pairs = [(seed, changes) for seed in seeds]
     if jobs == 1 or len(pairs) == 1:
         yield from map(_run_pair, pairs)
         return
