@@ -93,13 +93,13 @@ class Settings:
         self.container_max_never_used_ms: int = 0
         # Bytes queued for one client before the connection is given up (a reader that never reads).
         self.max_client_backlog: int = 64 * 1024 * 1024
-        # Nodes serialised per turn while a snapshot is taken, or sent to a learner; and how many such chunks
-        # may wait for the disk before a snapshot waits itself.
+        # Nodes serialised per turn while a snapshot is taken, or sent to a learner.
         self.snapshot_nodes_per_turn: int = 2000
-        self.snapshot_chunks_in_flight: int = 64
 
     def set_beyond(self) -> None:
         """What most servers do without."""
+        # So many pieces of a snapshot may wait for the disk; then the snapshot waits, too.
+        self.snapshot_chunks_in_flight: int = 64
         # A learner or leader looks at the access list before it takes a write.
         self.eager_acl_check: bool = False
         # Of two voters, one may go on alone while an oracle says so.
