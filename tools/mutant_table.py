@@ -763,6 +763,15 @@ MUTANTS: Final = (
         (_SERVING, "        context.ids = ids\n        try:\n", "        context.ids = since\n        try:\n"),
     ),
     Mutant(
+        "own-view-without-its-txn",
+        "a view that was proposed and lost before it was durable anywhere was put in force",
+        (
+            _SERVER,
+            "        if next_ensemble is not None and next_ensemble.version > self.last_logged_zxid:\n",
+            "        if next_ensemble is not None and next_ensemble.version < 0:\n",
+        ),
+    ),
+    Mutant(
         "own-crash-between-txns-and-epoch",
         "1faf981: a crash between the txns of a sync and its epoch kept the server from starting",
         (

@@ -280,3 +280,21 @@ def test_a_history_that_ends_before_the_cut_is_not_built_upon(
     server.reloaded(recovered)
     assert (role.state != LOST) == follows
     assert role.lost == "" if follows else "what is left of the history ends at" in role.lost
+
+
+@pytest.mark.parametrize(("version", "counts"), [(7, True), (8, False)])
+def test_a_view_whose_txn_never_became_durable_here_is_forgotten(version: int, counts: bool) -> None:
+    """A leader that had it in its file alone, not in its log, put it in force without its txn (seed 2001136)."""
+    recovered = Recovered(DataTree())
+    recovered.accepted_epoch = recovered.current_epoch = 0
+    recovered.last_zxid = 7
+    settings = Settings()
+    settings.server_id = 1
+    settings.reconfig_enabled = True
+    coming = ensemble_of(Shape([1, 2, 4]))
+    coming.version = version
+    providers = Providers([IpProvider()])
+    server = Server(settings, providers, recovered, 1, 1000, 1000, ensemble_of(Shape([1, 2, 3])), coming)
+    assert server.peer is not None
+    assert (server.peer.last_seen is coming) == counts
+    assert len(server.peer.verifiers()) == 1 + counts

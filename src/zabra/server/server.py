@@ -134,6 +134,11 @@ class Server(Host):
         """A member of an ensemble begins by looking for its leader."""
         peer = Peer(self, ensemble, accepted_epoch, current_epoch)
         self.peer = peer
+        if next_ensemble is not None and next_ensemble.version > self.last_logged_zxid:
+            # Its txn was lost before it was durable here, and so never acked: as if it had not been heard of.
+            self.info(f"configuration 0x{next_ensemble.version:x} was proposed and is not in the log: forgotten")
+            peer.files.forget_next()
+            next_ensemble = None
         # What was proposed last, by its own file or by the log: perhaps committed, so its quorums count.
         for seen in (next_ensemble, config_of_tree(self.tree)):
             if seen is not None and seen.version > peer.newest_config().version:
