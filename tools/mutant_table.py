@@ -758,11 +758,6 @@ MUTANTS: Final = (
         needs=("quotas",),
     ),
     Mutant(
-        "own-read-gains-an-id",
-        "a read that had to wait was answered for whom its client had become meanwhile",
-        (_SERVING, "        context.ids = ids\n        try:\n", "        context.ids = since\n        try:\n"),
-    ),
-    Mutant(
         "own-view-without-its-txn",
         "a view that was proposed and lost before it was durable anywhere was put in force",
         (

@@ -136,7 +136,7 @@ class Server(Host):
         self.peer = peer
         if next_ensemble is not None and next_ensemble.version > self.last_logged_zxid:
             # Its txn was lost before it was durable here, and so never acked: as if it had not been heard of.
-            self.info(f"configuration 0x{next_ensemble.version:x}, proposed once, is not in the log: forgotten")
+            self.info(f"configuration 0x{next_ensemble.version:x}, once proposed, is not in the log")
             peer.files.forget_next()
             next_ensemble = None
         # What was proposed last, by its own file or by the log: perhaps committed, so its quorums count.
