@@ -284,7 +284,7 @@ def test_a_history_that_ends_before_the_cut_is_not_built_upon(
 
 @pytest.mark.parametrize(("version", "counts"), [(7, True), (8, False)])
 def test_a_view_whose_txn_never_became_durable_here_is_forgotten(version: int, counts: bool) -> None:
-    """A leader that had it in its file alone, not in its log, put it in force without its txn (seed 2001136)."""
+    """A leader that had it in its file and not in its log put it in force without its txn (seed 2001136)."""
     recovered = Recovered(DataTree())
     recovered.accepted_epoch = recovered.current_epoch = 0
     recovered.last_zxid = 7
