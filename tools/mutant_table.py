@@ -360,9 +360,8 @@ MUTANTS: Final = (
         "ZOOKEEPER-1558: the log from before a SNAP stays, and is replayed on top of it",
         (
             _TXNSNAPLOG,
-            "        self.log.clear()\n        for file in self.snaps.files():\n"
-            "            if file.zxid != zxid:\n                self.snaps.delete(file)\n",
-            "",
+            "        self.log.clear()\n        self._keep_only(zxid)\n",
+            "        self.snaps.adopted(zxid)\n",
         ),
         (
             _TXNSNAPLOG,
@@ -835,6 +834,8 @@ MUTANTS: Final = (
             "    return zxid if zxid > 0 else 0\n",
             "    return zxid if zxid > 0 and zxid & _COUNTER_MASK else 0\n",
         ),
+        # Nor is what the crash has left removed at the next start.
+        (_RECOVERY, "            self._store.finish_adopting()\n", ""),
     ),
     Mutant(
         "own-spinning-dial",
@@ -866,5 +867,14 @@ MUTANTS: Final = (
             "        self.revalidating",
         ),
         needs=("relays", "observers"),
+    ),
+    Mutant(
+        "own-snapshots-share-a-file",
+        "a SNAP was written into the file of a snapshot of the same zxid that was being taken",
+        (
+            _WORKER,
+            "self._store.begin(command.zxid, command.flag, self._writes_log)",
+            "self._store.begin(command.zxid, command.flag)",
+        ),
     ),
 )

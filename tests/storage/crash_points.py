@@ -13,7 +13,7 @@ from types import FrameType
 from tests.storage.folders import FOLDER, Applied, log_txns, new_store, options, simple_txn
 
 import zabra
-from zabra.server.recovery import recover, recover_epochs
+from zabra.server.recovery import Recovered, recover, recover_epochs
 from zabra.sim.disk import Change, Kept, SimDisk, sector_cuts
 from zabra.storage.epochs import Epochs
 from zabra.storage.errors import StorageError
@@ -239,6 +239,9 @@ def check(disk: SimDisk, promises: Promises) -> str:
         if not any(allowed.permits(found.last_zxid, found.tree) for allowed in promises.outcomes):
             wanted = [f"0x{a.low:x}..0x{a.high:x}" for a in promises.outcomes]
             return f"found 0x{found.last_zxid:x}, or another tree at it; promised {wanted}"
+        left = _of_another_history(store, found, promises)
+        if left:
+            return f"found 0x{found.last_zxid:x}, and the log has {left} of another history"
         recover_epochs(Epochs(disk, FOLDER), found)
     except StorageError as error:
         return f"refused: {error}"
@@ -249,6 +252,18 @@ def check(disk: SimDisk, promises: Promises) -> str:
         if config not in promises.config:
             return f"config file holds {config!r}"
     return _goes_on(store, found.last_zxid, disk)
+
+
+def _of_another_history(store: FileTxnSnapLog, found: Recovered, promises: Promises) -> list[str]:
+    """What publishers and learners would be given of the log and must not be."""
+    zxids = [zxid for zxid, _ in store.log.read_from(0)]
+    left: list[str] = []
+    for allowed in promises.outcomes:
+        if allowed.permits(found.last_zxid, found.tree):
+            left = [hex(zxid) for zxid in zxids if zxid not in allowed.history.at]
+            if not left:
+                return []
+    return left
 
 
 def _goes_on(store: FileTxnSnapLog, last_zxid: int, disk: SimDisk) -> str:

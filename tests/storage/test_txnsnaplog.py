@@ -15,6 +15,7 @@ from tests.storage.folders import (
 
 from zabra.server.recovery import recover
 from zabra.sim.disk import SimDisk
+from zabra.storage.errors import NoSnapshotError
 from zabra.storage.txnsnaplog import FileTxnSnapLog
 from zabra.tree.snapshot_walk import serialize_tree
 
@@ -130,6 +131,50 @@ def test_a_snap_older_than_a_snapshot_of_ours_keeps_it_until_it_is_replaced() ->
     found = recovered(disk)
     assert found.last_zxid == 0x100000004
     assert fingerprint(found.tree) == fingerprint(applied.forget_after(0x100000004).tree)
+
+
+def interrupted_snap(renamed: bool) -> tuple[SimDisk, Applied, Applied]:
+    """A SNAP of a later epoch whose replacing of the old history the power cut has interrupted."""
+    disk, store, applied = full_folder(3)
+    leader = applied.forget_after(applied.entries[4].header.zxid)
+    leader.new_epoch()
+    leader.some(5)
+    base = leader.tree.last_processed_zxid
+    store.forget_beyond(base)
+    writer = store.begin(base, True, True)
+    writer.write(serialize_tree(leader.tree))
+    store.will_adopt(base)
+    if renamed:
+        writer.finish(base, leader.tree.digest)
+        newest = store.snaps.files()[1]
+        store.snaps.delete(newest)
+        disk.delete(f"{FOLDER}/log.10000000d")
+        disk.sync_folder(FOLDER)
+    return disk, applied, leader
+
+
+def test_a_snap_whose_replacing_was_interrupted_goes_on_at_the_next_start() -> None:
+    """What was left of the old log was published, and sent to learners, as if it led to the SNAP."""
+    disk, _, leader = interrupted_snap(renamed=True)
+    base = leader.tree.last_processed_zxid
+    store = served(disk)
+    assert names(disk) == [f"snapshot.{base:x}"]
+    assert list(store.log.read_from(0)) == []
+    log_txns(store, leader.some(3))
+    assert fingerprint(recovered(disk).tree) == fingerprint(leader.tree)
+
+
+def test_a_snap_that_never_got_its_name_replaces_nothing() -> None:
+    disk, applied, _ = interrupted_snap(renamed=False)
+    assert fingerprint(recovered(disk).tree) == fingerprint(applied.tree)
+    assert not [name for name in names(disk) if not name.startswith(("log.", "snapshot."))]
+
+
+def test_what_a_damaged_snap_has_left_is_refused() -> None:
+    disk, _, leader = interrupted_snap(renamed=True)
+    disk.flip(f"{FOLDER}/snapshot.{leader.tree.last_processed_zxid:x}", 30)
+    with pytest.raises(NoSnapshotError, match="was to replace what else is here"):
+        recovered(disk)
 
 
 # purge

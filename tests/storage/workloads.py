@@ -138,6 +138,30 @@ def _snap(
         save_snapshot(peer.store, peer.applied.tree)
         peer.store.roll()
         peer.log(4)
+    _adopt(leader, peer, epoch)
+
+
+def snap_of_another_history(disk: SimDisk, promises: Promises) -> None:
+    """SNAP of a later epoch than all this server has, some of which was never committed, in several files."""
+    peer = Peer(disk, promises)
+    for count in (12, 7, 6):
+        peer.log(count)
+        peer.store.roll()
+    leader = Peer(SimDisk(), Promises())
+    leader.applied = peer.applied.forget_after(peer.applied.entries[9].header.zxid)
+    leader.applied.new_epoch()
+    leader.low = leader.applied.some(6)[-1].header.zxid
+    promises.accepted = (1, 3)
+    peer.epochs.save_accepted(3)
+    promises.accepted = (3,)
+    # With txns of epoch 2 it is in that.
+    promises.current = (1, 2)
+    _adopt(leader, peer, 3)
+
+
+def _adopt(leader: Peer, peer: Peer, epoch: int) -> None:
+    """``peer`` is sent the tree of ``leader``, who leads in ``epoch``."""
+    disk, promises = peer.disk, peer.promises
     base = leader.low
     mine = peer.history
     lowest = max(zxid for zxid in mine.at if zxid <= base)
@@ -160,10 +184,10 @@ def _snap(
     promises.history(theirs, base, more[-1].header.zxid)
     worker.run([_append(more)])
     promises.history(theirs, more[-1].header.zxid, more[-1].header.zxid)
-    promises.accepted = (1, epoch)
+    promises.accepted = (*promises.accepted, epoch)
     peer.epochs.save_accepted(epoch)
     promises.accepted = (epoch,)
-    promises.current = (1, epoch)
+    promises.current = (*promises.current, epoch)
     worker.run([_command(DISK_CURRENT_EPOCH, value=epoch)])
     promises.current = (epoch,)
 
@@ -333,6 +357,7 @@ WORKLOADS: list[Workload] = [
     compressed_snapshots,
     abandoned_snapshot,
     snap_from_leader,
+    snap_of_another_history,
     truncate,
     epochs_only,
     epochs_with_txns,

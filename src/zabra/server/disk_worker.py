@@ -197,7 +197,7 @@ class DiskWorker:
             self._drop_unfinished()
             if self._writes_log:
                 self._store.forget_beyond(command.zxid)
-            self._unfinished = self._store.begin(command.zxid, command.flag)
+            self._unfinished = self._store.begin(command.zxid, command.flag, self._writes_log)
             self._unfinished_zxid = command.zxid
         elif kind == DISK_SNAPSHOT_CHUNK:
             assert self._unfinished is not None, "a snapshot chunk without a beginning"
@@ -215,6 +215,8 @@ class DiskWorker:
         writer = self._unfinished
         assert writer is not None, "a snapshot's end without a beginning"
         self._unfinished = None
+        if self._writes_log:
+            self._store.will_adopt(self._unfinished_zxid)
         writer.finish(command.zxid, command.value)
         if self._writes_log:
             self._store.adopt(self._unfinished_zxid)

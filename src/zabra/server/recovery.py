@@ -209,6 +209,7 @@ class Recovery:
         if not self._opened:
             self._opened = True
             self._store.snaps.remove_unfinished()
+            self._store.finish_adopting()
             self._store.log.open()
             self._find_candidates()
         if self._next_candidate < len(self._candidates):

@@ -146,6 +146,9 @@ class Run:
         deadline_us = self._limit_ms() * US_PER_MS
         while not self._all_rest() and cluster.scheduler.now_us < deadline_us:
             cluster.run_ms(_SETTLE_STEP_MS)
+        if not self._all_rest():
+            self.report.judgement.complain("liveness", "nothing has gone wrong yet, and no rest comes")
+            return
         epoch = max([process.server.tree.last_processed_zxid >> 32 for process in cluster.processes()])
         zxid = epoch << 32 | COUNTER_MAX - left
         self.monitor.base = zxid

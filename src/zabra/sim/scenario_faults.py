@@ -294,6 +294,7 @@ def stand_at(process: Process, to: int) -> None:
     """Makes a server in step stand at ``to``, as if so many txns had been committed."""
     server = process.server
     tree = server.tree
+    assert server.disk_is_idle(), "what is still to be logged would not follow"
     tree.last_processed_zxid = to
     server.last_logged_zxid = server.last_synced_zxid = to
     server.committed_log.clear()

@@ -11,6 +11,8 @@ SNAPSHOT_PREFIX: Final = "snapshot."
 # Names of files being made.  They must not begin with a prefix above: Apache ZooKeeper would read them.
 NEW_LOG: Final = "new.log"
 NEW_SNAPSHOT_PREFIX: Final = "new.snapshot."
+# While the snapshot of the zxid behind it replaces all else that there is, see ``FileTxnSnapLog``.
+ADOPTING_PREFIX: Final = "adopting.snapshot."
 VERSION_FOLDER: Final = "version-2"
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _MAX_ZXID: Final = 0x7FFFFFFFFFFFFFFF

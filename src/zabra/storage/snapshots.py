@@ -3,6 +3,8 @@
 Source: upstream ``FileSnap``, ``SnapStream``.  Upstream writes a snapshot under its final name and, unless
 asked to, does not fsync it; a crash leaves a file that looks like a snapshot.  Here it is written as
 ``new.snapshot.<zxid>``, fsynced, renamed, and the folder fsynced: a file named ``snapshot.*`` was whole once.
+One that a leader sends may be saved while another of the same zxid is being written beside the log, or given
+up: each has its own name until it is whole.
 
 A body is opaque bytes; the tree makes and reads it.
 """
@@ -15,7 +17,14 @@ from zabra.storage import compression
 from zabra.storage.compression import CompressionError
 from zabra.storage.disk import Disk
 from zabra.storage.errors import SnapshotError
-from zabra.storage.names import NEW_SNAPSHOT_PREFIX, join, snapshot_name, split_snapshot_name
+from zabra.storage.names import (
+    ADOPTING_PREFIX,
+    NEW_SNAPSHOT_PREFIX,
+    join,
+    parse_zxid,
+    snapshot_name,
+    split_snapshot_name,
+)
 from zabra.storage.snapshot_format import (
     SealChecker,
     SnapshotDecoder,
@@ -54,14 +63,21 @@ class SnapshotWriter:
     """
 
     def __init__(
-        self, disk: Disk, folder: str, zxid: int, method: str, with_digest: bool, with_last_zxid: bool
+        self,
+        disk: Disk,
+        folder: str,
+        zxid: int,
+        new_name: str,
+        method: str,
+        with_digest: bool,
+        with_last_zxid: bool,
     ) -> None:
         self._disk = disk
         self._folder = folder
         self._with_digest = with_digest
         self._with_last_zxid = with_last_zxid
         self.path = join(folder, snapshot_name(zxid, method))
-        self._new = join(folder, f"{NEW_SNAPSHOT_PREFIX}{zxid:x}")
+        self._new = join(folder, new_name)
         self._compressor = compression.compressor(method)
         self._encoder = SnapshotEncoder()
         self._file = disk.create(self._new)
@@ -263,14 +279,15 @@ class FileSnap:
         found = self.candidates(1)
         return found[0].size if found else 0
 
-    def begin(self, zxid: int, sync: bool = True) -> SnapshotWriter:
+    def begin(self, zxid: int, sync: bool = True, from_leader: bool = False) -> SnapshotWriter:
         """Begins the snapshot of ``zxid``; a snapshot of that zxid is replaced when the writer finishes.
 
         ``sync`` is upstream's choice whether the file is fsynced before it counts as taken; here every
         one is, since a name given to bytes that are not durable is what recovery would trip over.
         """
+        new_name = f"{NEW_SNAPSHOT_PREFIX}{zxid:x}" + (".leader" if from_leader else "")
         return SnapshotWriter(
-            self._disk, self._folder, zxid, self._method, self._with_digest, self._with_last_zxid
+            self._disk, self._folder, zxid, new_name, self._method, self._with_digest, self._with_last_zxid
         )
 
     def save(self, zxid: int, body: Iterable[bytes], last_zxid: int, digest: int) -> str:
@@ -306,3 +323,22 @@ class FileSnap:
         for name in names:
             self._disk.delete(join(self._folder, name))
         return names
+
+    # One that replaces everything else.
+
+    def mark_adopting(self, zxid: int) -> None:
+        """Notes, durably, that the snapshot of ``zxid`` replaces all else, once it is there."""
+        self._disk.create(join(self._folder, f"{ADOPTING_PREFIX}{zxid:x}")).close()
+        self._disk.sync_folder(self._folder)
+
+    def adopting(self) -> int:
+        """The zxid of the snapshot that replaces all else; -1 if none does."""
+        for name in self._disk.list(self._folder):
+            if name.startswith(ADOPTING_PREFIX):
+                return parse_zxid(name[len(ADOPTING_PREFIX) :])
+        return -1
+
+    def adopted(self, zxid: int) -> None:
+        """All else is gone, or stays after all."""
+        self._disk.delete(join(self._folder, f"{ADOPTING_PREFIX}{zxid:x}"))
+        self._disk.sync_folder(self._folder)

@@ -402,10 +402,14 @@ class FileTxnLog:
         self._check_usable()
         self.roll()
         self._broken = "clearing the log did not finish"
+        self.remove_files()
+        self._broken = ""
+
+    def remove_files(self) -> None:
+        """``clear`` of a log that is not open."""
         for file in reversed(list_logs(self.disk, self.folder)):
             self._delete(file)
         self.last_zxid = -1
-        self._broken = ""
 
     # Reading
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from zabra.storage.disk import Disk
+from zabra.storage.errors import NoSnapshotError
 from zabra.storage.log_reader import LogFile, list_logs, logs_holding
 from zabra.storage.names import join
 from zabra.storage.snapshots import FileSnap, SnapshotFile, SnapshotWriter
@@ -41,9 +42,9 @@ class FileTxnSnapLog:
         """The next append starts a new log file."""
         self.log.roll()
 
-    def begin(self, zxid: int, sync: bool = True) -> SnapshotWriter:
+    def begin(self, zxid: int, sync: bool = True, from_leader: bool = False) -> SnapshotWriter:
         """Begins the snapshot of ``zxid``."""
-        return self.snaps.begin(zxid, sync)
+        return self.snaps.begin(zxid, sync, from_leader)
 
     def drop_after(self, zxid: int) -> None:
         """Deletes every snapshot newer than ``zxid``."""
@@ -82,6 +83,14 @@ class FileTxnSnapLog:
                 # Only a snapshot reaches so far: the start of an epoch, before its first txn.
                 self.log.clear()
 
+    def will_adopt(self, zxid: int) -> None:
+        """Before the SNAP at ``zxid`` gets its name: no crash may leave part of what it replaces behind.
+
+        Such a part of the log would end before the SNAP, maybe on a branch that was never committed, and
+        nothing would tell whoever reads it, to publish it or to bring a learner up to date.
+        """
+        self.snaps.mark_adopting(zxid)
+
     def adopt(self, zxid: int) -> None:
         """After the SNAP at ``zxid`` is durable: removes the history that it replaces.
 
@@ -90,10 +99,35 @@ class FileTxnSnapLog:
         snapshot without its log is the old history still, a log without its snapshot would be a gap.
         """
         self.log.clear()
+        self._keep_only(zxid)
+        self.log.continue_from(zxid)
+
+    def _keep_only(self, zxid: int) -> None:
         for file in self.snaps.files():
             if file.zxid != zxid:
                 self.snaps.delete(file)
-        self.log.continue_from(zxid)
+        if self.snaps.adopting() == zxid:
+            self.snaps.adopted(zxid)
+
+    def finish_adopting(self) -> None:
+        """Before the log is opened: goes on where a crash has interrupted ``adopt``.
+
+        Raises NoSnapshotError where the snapshot that was to replace all else is damaged: the rest is no
+        longer whole.
+        """
+        zxid = self.snaps.adopting()
+        if zxid < 0:
+            return
+        found = [file for file in self.snaps.files() if file.zxid == zxid]
+        problems = [self.snaps.problem(file) for file in found]
+        if not found:
+            # It never got its name: nothing was removed.
+            self.snaps.adopted(zxid)
+        elif all(problems):
+            raise NoSnapshotError(f"{found[0].path} was to replace what else is here: {problems[0]}")
+        else:
+            self.log.remove_files()
+            self._keep_only(zxid)
 
     def purge(self, retain: int, keep_zxid: int = -1) -> tuple[list[str], list[str]]:
         """autopurge: see ``purge``."""
