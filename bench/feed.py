@@ -60,7 +60,8 @@ VOTERS_HEAD = (
     "| observers | which | writes/s, median (least to most) | leader's CPU, us per write "
     "| published by each, txns |\n| --: | --- | --: | --: | --: |"
 )
-PUBLISHED_S = 120
+PUBLISHED_S = 300
+SILENT_TICKS = 150
 READ_BYTES = 1 << 20
 # Once in each line.
 SET_DATA = b'"op":"setData","changes"'
@@ -246,8 +247,9 @@ class VotersRun:
         self._folder = Path(tempfile.mkdtemp(prefix="zabra-feed-"))
         base = options.base_port
         self._door_port = base + 100
-        # Observers at their niceness may be silent for a while.
+        # Observers at their niceness may be silent for as long as voters have all of the machine.
         cfg: dict[str, ConfigValue] = {"snapCount": 10_000_000, "tickTime": 2000, "maxClientCnxns": 0}
+        cfg |= {"initLimit": SILENT_TICKS, "syncLimit": SILENT_TICKS}
         self._ensemble = Mixed([ZABRA] * (3 + count), self._folder, cfg=cfg, observers=count,
                                ports=range(base, base + 4 * (3 + count)))  # fmt: skip
         for number in range(count if publishing else 0):
@@ -301,7 +303,10 @@ class VotersRun:
         subscribers.result()
 
         if delivered < writes:
-            raise RuntimeError(f"observer {number} has delivered {delivered} of {writes} writes")
+            member = self._ensemble.members[4 + number]
+            raise RuntimeError(
+                f"{delivered} of {writes} writes were delivered by {member.name}:\n{member.log_tail()}"
+            )
         there, rest = 0, b""
         with self._file(number).open("rb") as file:
 

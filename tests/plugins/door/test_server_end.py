@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from tests.plugins.door.doors import until
-from tests.plugins.helpers import OPEN, create
+from tests.plugins.helpers import OPEN, MemoryLog, create
 
 from zabra.plugins.changes import committed_txn
 from zabra.plugins.door import server_end
@@ -18,7 +18,7 @@ from zabra.plugins.door.snapshots import SnapshotTooLarge
 from zabra.plugins.feed import Feed
 from zabra.plugins.tree_snapshots import TreeSnapshots
 from zabra.proto import codes
-from zabra.proto.records import ACL, CreateTxn, DeleteTxn, Id, TxnHeader
+from zabra.proto.records import ACL, CreateTxn, DeleteTxn, Id, SetDataTxn, TxnHeader
 from zabra.proto.txn import decode_txn, encode_txn
 from zabra.tree.acl_trail import AclTrail
 from zabra.tree.datatree import DataTree
@@ -41,6 +41,7 @@ class Pair:
         self.near = ServerEnd(lambda: self.tree, snapshots, max_nodes, lambda: self.lost.append("near"))
         self.far = FarServer(self.begin, lambda: self.lost.append("far"))
         self.zxid = 0
+        self.log = []
 
     def begin(self, settings):
         self.begun.append(settings)
@@ -56,6 +57,7 @@ class Pair:
         """A txn: applied, and told."""
         self.zxid += 1
         entry = decode_txn(encode_txn(TxnHeader(1, 1, self.zxid, 0, kind), record, None).raw)
+        self.log.append(entry)
         self.tree.process_txn(entry.header, entry.record)
         self.near_feed.informed([entry])
         self.near.tell_txns([entry])
@@ -63,6 +65,9 @@ class Pair:
 
     def create(self, path, acl=OPEN):
         return self.do(CreateTxn(path, b"x", acl, False, -1), codes.OP_CREATE)
+
+    def set(self, path, data):
+        return self.do(SetDataTxn(path, data, 1), codes.OP_SET_DATA)
 
     def delete(self, path):
         return self.do(DeleteTxn(path), codes.OP_DELETE)
@@ -178,14 +183,59 @@ def test_questions_end_with_the_link():
 
 def test_a_process_that_takes_nothing_is_given_up(monkeypatch):
     monkeypatch.setattr(server_end, "WAITING_BYTES_MAX", 1_000_000)
+    monkeypatch.setattr(server_end, "HUNG_S", 0.05)
 
     async def test(pair):
         pair.far._transport.pause_reading()
         async with asyncio.timeout(WITHIN_S):
             while "near" not in pair.lost:
                 pair.near.tell_txns([create(1, data=b"x" * 100_000)])
+                pair.near.tell(("status", NO_STATUS.message()))
                 await asyncio.sleep(0)
+        assert pair.near.left_out > 0
         pair.far._transport.close()
+
+    in_pair(test)
+
+
+def test_what_a_slow_process_is_not_told_it_reads_from_the_log(monkeypatch):
+    """Nobody is cut off, little waits, and each txn comes once, with its ACLs."""
+    monkeypatch.setattr(server_end, "WAITING_BYTES_MAX", 200_000)
+
+    async def test(pair):
+        log = MemoryLog()
+        pair.far_feed = Feed(log.open, lambda: log.last())
+        pair.near.tell(("hello", DoorSettings("", "", False, 1).message()))
+        await asyncio.sleep(0)
+        pair.far._transport.pause_reading()
+        wanted = []
+        for number in range(300):
+            pair.create(f"/{number}", MINE if number % 3 else OPEN)
+            wanted.append(pair.set(f"/{number}", b"x" * 10_000))
+            log.entries = pair.log
+            assert pair.near.transport.get_write_buffer_size() < 400_000
+            await asyncio.sleep(0)
+        assert pair.near.left_out > 300
+        pair.far._transport.resume_reading()
+        last = pair.create("/last")
+        reading = pair.far_feed.subscribe(0)
+        told, acls = [], []
+        async with asyncio.timeout(WITHIN_S):
+            while not told or told[-1].zxid < last.zxid:
+                if pair.near.transport.get_write_buffer_size() == 0:
+                    # As its state, sent five times a second, says.
+                    pair.far_feed.note_committed(last.zxid)
+                if pair.far_feed.committed > reading.after:
+                    some = await reading.next()
+                    told += some
+                    acls += await pair.far.before(some)
+                await asyncio.sleep(0)
+        assert [txn.zxid for txn in told] == list(range(1, last.zxid + 1))
+        found = {txn.changes[0].path: acl for txn, acl in zip(told, acls, strict=True) if txn.op == "setData"}
+        assert found == {
+            f"/{number}": {f"/{number}": plain(MINE)} if number % 3 else {} for number in range(300)
+        }
+        assert pair.lost == []
 
     in_pair(test)
 

@@ -1,8 +1,9 @@
 """The server's end of the link: runs the door's process, tells it what is committed, answers it.
 
-All that a server pays for its door is one message a turn, and short answers.  If the process ends it is
-started again; if it does not take what it is told, it is ended.  The listening socket is the server's, so
-that the port stays the same, and connections made meanwhile wait.
+All that a server pays for its door is one message a turn, and short answers.  A process that is slower than
+its server is not told everything: it reads from the log what it was not told.  One that takes nothing at all
+for a while is ended, and one that ends is started again.  The listening socket is the server's, so that the
+port stays the same, and connections made meanwhile wait.
 """
 
 import asyncio
@@ -28,8 +29,10 @@ from zabra.tree.datatree import DataTree
 log = logging.getLogger("zabra.feed")
 
 BACKLOG: Final = 4096
-# What may wait to be told: a process that does not take it is ended, and reads it from the log.
-WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
+# What may wait to be told: what comes beyond that the process reads from the log.
+WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
+# Without a byte taken for so long, it hangs.
+HUNG_S: Final = 30.0
 STATUS_EVERY_S: Final = 0.2
 FIRST_BACKOFF_S: Final = 0.2
 MAX_BACKOFF_S: Final = 10.0
@@ -77,6 +80,10 @@ class ServerEnd(asyncio.Protocol):
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._writable = asyncio.Event()
         self._writable.set()
+        self._written = self._taken = 0
+        self._taken_at = 0.0
+        self.left_out = 0
+        """Txns that it was not told."""
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -115,13 +122,23 @@ class ServerEnd(asyncio.Protocol):
         transport = self.transport
         if transport is None:
             return
-        transport.write(link.encode(message))
-        if transport.get_write_buffer_size() > WAITING_BYTES_MAX:
+        data = link.encode(message)
+        self._written += len(data)
+        transport.write(data)
+        waiting = transport.get_write_buffer_size()
+        now = asyncio.get_running_loop().time()
+        if not waiting or self._written - waiting > self._taken:
+            self._taken = self._written - waiting
+            self._taken_at = now
+        elif now - self._taken_at > HUNG_S:
             log.error("the feed's process does not take what it is told: it is started anew")
             transport.abort()
 
     def tell_txns(self, entries: Sequence[TxnEntry]) -> None:
-        """Committed txns, each with the ACLs that matter."""
+        """Committed txns, each with the ACLs that matter; not to a process that has enough to take."""
+        if self.transport is not None and self.transport.get_write_buffer_size() > WAITING_BYTES_MAX:
+            self.left_out += len(entries)
+            return
         tree = self._tree()
         if not restricts(tree):
             self.tell((link.TXNS, [(entry.raw, NOTHING) for entry in entries]))
