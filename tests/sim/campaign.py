@@ -42,6 +42,7 @@ FIRST_FRESH = 1_000_000_000
 # clients that hardly wait.
 BUSY_MINUTE = (
     "seconds=60 voters=3 observers=2 groups=0 weights=- clients=8 think_ms=100 tick_ms=500 fault_gap_ms=800 "
+    "aftershocks=0 "
     "faults=" + ",".join(name.replace(" ", "_") for name in KIND_NAMES)
 )
 
