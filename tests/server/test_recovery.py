@@ -251,6 +251,21 @@ def test_damaged_snapshots_and_no_log_are_not_an_empty_database() -> None:
         recovered(disk)
 
 
+def test_a_damaged_snapshot_of_where_an_epoch_begins_is_not_an_empty_database() -> None:
+    """A SNAP of a leader that had just begun: a server started empty, with the epoch that it had acked."""
+    disk, applied = small_folder()
+    for name in disk.list(FOLDER):
+        if name.startswith("log."):
+            disk.delete(path(name))
+    applied.tree.last_processed_zxid = 3 << 32
+    snap = save_snapshot(new_store(disk), applied.tree)
+    for name in snapshots(disk)[1:]:
+        disk.delete(name)
+    disk.flip(snap, 40)
+    with pytest.raises(NoSnapshotError, match="no snapshot could be loaded"):
+        recovered(disk)
+
+
 def test_a_fuzzy_snapshot_that_the_log_does_not_complete() -> None:
     """The server had applied txns that others had logged, but not yet itself; then the power went."""
     disk, applied = small_folder()

@@ -65,10 +65,16 @@ def test_a_slow_disk_holds_the_walk_back():
 
 def test_a_walk_over_a_tree_that_is_void_becomes_no_snapshot():
     drive, server = begun()
+    assert server.snapshotter.last_zxid == 0
+    server.snapshotter.begun_zxid = 7
     turn(drive)
     server.tree_is_void()
     kinds = all_turns(drive)
     assert kinds == [DISK_SNAPSHOT_ABORT]
+    server.snapshot_done(server.snapshotter.end_token)
+    # And it is not told of as one.
+    assert server.snapshotter.last_zxid == 0
+    assert not server.snapshotter.busy()
 
 
 def test_snapshots_are_due_between_half_the_count_and_the_count():

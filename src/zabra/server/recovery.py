@@ -174,6 +174,8 @@ class Recovery:
         self._damaged: list[tuple[str, str]] = []
         # The highest zxid that a snapshot passed over says the history reached.
         self._damaged_zxid: i64 = -1
+        # One of them was not that of an empty database.
+        self._had_history: bool = False
         self._recent: list[TxnEntry] = []
         self.result: Recovered | None = None
         self.nodes_loaded: i64 = 0
@@ -229,6 +231,8 @@ class Recovery:
 
     def _note_damaged(self, file: SnapshotFile, reason: str) -> None:
         self._damaged.append((file.path, reason))
+        if file.zxid > 0:
+            self._had_history = True
         # A new leader's first snapshot bears the bare epoch: no txn has that zxid.
         if file.zxid & 0xFFFFFFFF != 0 and file.zxid > self._damaged_zxid:
             self._damaged_zxid = file.zxid
@@ -295,7 +299,7 @@ class Recovery:
                 )
             self._start_replay(DataTree(options.types, options.digest_enabled), None)
             return
-        if self._damaged_zxid > 0:
+        if self._had_history:
             raise NoSnapshotError("no snapshot could be loaded" + self._damage_text())
         tree = DataTree(options.types, options.digest_enabled)
         self._keep_acl_trail(tree)

@@ -41,6 +41,8 @@ class Snapshotter:
         self.last_wall_ms: i64 = -1
         # The walk has come to its end, at this zxid and digest, and the log may be behind it.
         self.walked: bool = False
+        # It was given up.
+        self.aborted: bool = False
         self.walked_zxid: i64 = 0
         self.walked_digest: i64 = 0
         self.count_trigger: i64 = 0
@@ -97,6 +99,7 @@ class Snapshotter:
         self.said_ms = host.now_ms
         self.nodes_written = 0
         self.begun_zxid = host.tree.last_processed_zxid
+        self.aborted = False
         self.walk = SnapshotWalk(host.tree)
         self.walked = False
         command = host.snapshot_command(DISK_SNAPSHOT_BEGIN)
@@ -140,7 +143,9 @@ class Snapshotter:
     def done(self, token: i64) -> None:
         """The disk has carried out the snapshot commands up to ``token``."""
         self.done_token = token
-        if self.walk is None and token >= self.end_token:
+        if self.aborted and token >= self.end_token:
+            self.aborted = False
+        elif self.walk is None and token >= self.end_token:
             took_ms = self.host.now_ms - self.begun_ms
             self.host.metrics.snapshottime.add(took_ms)
             if took_ms >= PROGRESS_EVERY_MS:
@@ -156,4 +161,5 @@ class Snapshotter:
         """The tree is about to be replaced: the walk over the old one must not become a snapshot."""
         if self.walk is not None:
             self.walk = None
+            self.aborted = True
             self.end_token = self.host.snapshot_command(DISK_SNAPSHOT_ABORT).token
