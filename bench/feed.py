@@ -8,8 +8,9 @@
   each subscriber when it has begun and when the load has ended, CPU of server and door.
 * ``own``: each subscriber has a node of its own, and writes go to all nodes in turn.
 * ``voters``: writes through three voters beside so many observers, which publish (a door with a subscriber of
-  everything, and jsonl) or do not.  Observers and all that is theirs run at ``--nice`` (they would be on
-  machines of their own), and that each has published everything is waited for and checked.  In rounds.
+  everything, and jsonl) or do not.  Voters and their writers have the first core, observers and all that is
+  theirs the others, at ``--nice`` (they would be on machines of their own), and that each has published
+  everything is waited for and checked.  In rounds.
 
 On one machine everybody shares its cores, subscribers too.
 """
@@ -79,6 +80,12 @@ def children(pid: int) -> list[int]:
     # (Each thread has those that it started.)
     lists = [task / "children" for task in Path(f"/proc/{pid}/task").iterdir()]
     return [int(one) for some in lists for one in some.read_text().split()]
+
+
+def place(pid: int, cores: set[int]) -> None:
+    """Has a process, with every thread that it has by now, run there only."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
 
 
 def rss_kb(pid: int) -> int:
@@ -275,17 +282,23 @@ class VotersRun:
 
     def _measure(self) -> dict[str, Any]:
         leader = self._ensemble.members[self._ensemble.wait_leader()]
+        first, *others = sorted(os.sched_getaffinity(0))
+        members = list(self._ensemble.members.values())
+        for member in members[:3]:
+            place(member.pid, {first})
         subscribers = []
-        for number, member in enumerate(list(self._ensemble.members.values())[3:]):
+        for number, member in enumerate(members[3:]):
             if self._publishing:
                 port = self._door_port + number
                 wait_door(port)
                 subscribers.append(Subscribers(self._program, port, 1, "/feed?op=setData", 1))
-                os.setpriority(os.PRIO_PROCESS, subscribers[-1].process.pid, self._options.nice)
+                self._aside(subscribers[-1].process.pid, others)
             for pid in (member.pid, *children(member.pid)):
-                os.setpriority(os.PRIO_PROCESS, pid, self._options.nice)
+                self._aside(pid, others)
         leader_cpu = cpu(leader.pid)
-        out, _ = load(leader, 0, self._options.seconds, 1000).communicate()
+        writers = load(leader, 0, self._options.seconds, 1000)
+        place(writers.pid, {first})
+        out, _ = writers.communicate()
         writes = int(json.loads(out)["ops"])
         used = cpu(leader.pid) - leader_cpu
         published = [self._published(one, number, writes) for number, one in enumerate(subscribers)]
@@ -296,6 +309,11 @@ class VotersRun:
             "us": used / writes * 1e6,
             "published": published,
         }
+
+    def _aside(self, pid: int, cores: list[int]) -> None:
+        os.setpriority(os.PRIO_PROCESS, pid, self._options.nice)
+        if cores:
+            place(pid, set(cores))
 
     def _published(self, subscribers: Subscribers, number: int, writes: int) -> int:
         """How many writes its subscriber and its file have; all of them, or this is no measurement."""
