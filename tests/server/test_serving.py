@@ -9,6 +9,7 @@ from zabra.jute.primitives import Reader, Writer
 from zabra.proto import codes
 from zabra.proto.records import ACL, ConnectRequest, CreateRequest, Id, ReplyHeader, SetWatches, WatcherEvent
 from zabra.server.settings import Settings
+from zabra.tree.snapshot_walk import load_tree, serialize_tree
 
 OPEN = [ACL(codes.PERM_ALL, Id("world", "anyone"))]
 
@@ -106,6 +107,21 @@ def test_a_read_that_waits_does_not_gain_by_who_its_client_becomes_meanwhile():
     answer = frames(drive.receive(conn, create_frame(1, "/a") + who + auth + who))
     said = [b"digest" in one for one in answer if ReplyHeader.decode(Reader(one)).xid == 2]
     assert said == [False, True], answer
+
+
+def test_a_raised_maxbuffer_raises_what_a_node_may_hold():
+    """Requests up to 8 MiB were let in, and what was in them was refused from 2 MiB on."""
+    settings = Settings()
+    settings.jute_max_buffer = 8 << 20
+    drive = Drive(settings)
+    conn = drive.connect()
+    data = bytes(3 << 20)
+    sent = create_frame(1, "/a") + frame(2, codes.OP_SET_DATA, "/a", data, -1)
+    answers = frames(drive.receive(conn, sent + frame(3, codes.OP_GET_DATA, "/a", False)))
+    assert [ReplyHeader.decode(Reader(one)).err for one in answers] == [0, 0, 0]
+    assert data in answers[2]
+    stored = load_tree(serialize_tree(drive.server.tree))
+    assert stored.nodes["/a"].data == data
 
 
 @pytest.mark.parametrize(

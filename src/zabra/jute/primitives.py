@@ -34,16 +34,24 @@ class EndOfData(JuteError):
 
 @mypyc_attr(acyclic=True)
 class Reader:
-    """A cursor over ``buf[pos:end]``; ``limit`` bounds the length (bytes) of one string or buffer."""
+    """A cursor over ``buf[pos:end]``; ``limit`` bounds the length (bytes) of one string or buffer.
+
+    Without one it is the default of upstream's servers, or what there is to read, if that is more: who took a
+    longer record in has been told to (jute.maxbuffer).
+    """
 
     __slots__ = ("buf", "end", "limit", "pos")
 
-    def __init__(
-        self, buf: bytes, pos: i64 = 0, end: i64 = -1, limit: i64 = DEFAULT_LENGTH_LIMIT
-    ) -> None:
+    def __init__(self, buf: bytes, pos: i64 = 0, end: i64 = -1, limit: i64 = -1) -> None:
+        if end < 0:
+            end = len(buf)
+        if limit < 0:
+            limit = DEFAULT_LENGTH_LIMIT
+            if end - pos > limit:
+                limit = end - pos
         self.buf: bytes = buf
         self.pos: i64 = pos
-        self.end: i64 = len(buf) if end < 0 else end
+        self.end: i64 = end
         self.limit: i64 = limit
 
     def remaining(self) -> i64:

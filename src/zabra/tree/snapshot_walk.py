@@ -12,7 +12,7 @@ from zlib import crc32
 from librt.strings import BytesWriter, read_i32_be, read_i64_be, write_i32_be, write_i64_be
 from mypy_extensions import i64
 
-from zabra.jute.primitives import DEFAULT_LENGTH_LIMIT, EndOfData, JuteError, Reader, Writer, encode_ustring
+from zabra.jute.primitives import EndOfData, JuteError, Reader, Writer, encode_ustring
 from zabra.proto.records import ACL, read_acl_vector
 from zabra.tree.acl import UNRESOLVED_ACL, UNRESOLVED_ACL_ID, write_acl_table
 from zabra.tree.datatree import ROOT, DataTree
@@ -26,6 +26,8 @@ _STAT_BYTES: Final = 60
 _FIXED_BYTES: Final = _ACL_BYTES + _STAT_BYTES
 _END_OF_NODES: Final = b"\x00\x00\x00\x01/"
 
+# What stands in a snapshot of one's own came in a txn, and none is longer, whatever jute.maxbuffer was then.
+LONGEST_VALUE: Final = 0x10000000
 # An ACL came in one request; what is around it is less than this.
 _ACL_MARGIN_BYTES: Final = 1024
 
@@ -180,7 +182,7 @@ class TreeLoader:
         self,
         types: EphemeralTypes | None = None,
         digest_enabled: bool = True,
-        limit: i64 = DEFAULT_LENGTH_LIMIT,
+        limit: i64 = LONGEST_VALUE,
     ) -> None:
         self.tree: DataTree = DataTree(types, digest_enabled)
         self.tree.clear()
