@@ -93,7 +93,7 @@ class Watch:
     def started(self, *_: object) -> None:
         """Not asked for."""
 
-    turned = submitted = logged = ended = started
+    turned = said = submitted = logged = snapshotted = ended = started
 
 
 class Writer:
