@@ -10,6 +10,7 @@ from zabra.proto.txn import TxnEntry, decode_txn, encode_txn
 from zabra.storage.txnlog_format import follows
 
 OPEN = [ACL(codes.PERM_ALL, Id("world", "anyone"))]
+FOLDER = "version-2"
 E1 = 1 << 32
 E2 = 2 << 32
 E3 = 3 << 32

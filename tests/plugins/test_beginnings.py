@@ -1,34 +1,16 @@
 """Whether a log is all there is, where its server began with a snapshot."""
 
 import pytest
-from tests.plugins.helpers import E1, E2, create
+from tests.plugins.helpers import E1, E2, FOLDER, create
 
 from zabra.plugins.feed import Compacted
 from zabra.plugins.log_history import LogHistory
 from zabra.proto import codes
 from zabra.proto.records import DeleteTxn, SetACLTxn, TxnHeader
 from zabra.proto.txn import decode_txn
-from zabra.runtime.os_disk import OsDisk
 from zabra.storage.snapshots import FileSnap
-from zabra.storage.txnlog import FileTxnLog
 from zabra.tree.datatree import DataTree
 from zabra.tree.snapshot_walk import serialize_tree
-
-FOLDER = "version-2"
-
-
-@pytest.fixture
-def disk(tmp_path):
-    (tmp_path / FOLDER).mkdir()
-    return OsDisk(tmp_path)
-
-
-@pytest.fixture
-def log(disk):
-    log = FileTxnLog(disk, FOLDER, preallocate_bytes=65536)
-    log.open()
-    yield log
-    log.close()
 
 
 def write(log, *zxids):

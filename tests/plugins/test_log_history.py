@@ -3,30 +3,13 @@
 import random
 
 import pytest
-from tests.plugins.helpers import E1, E2, create
+from tests.plugins.helpers import E1, E2, FOLDER, create
 
 from zabra.plugins.feed import Compacted
 from zabra.plugins.log_history import LogHistory
 from zabra.proto.txn import decode_txn
-from zabra.runtime.os_disk import OsDisk
-from zabra.storage.txnlog import FileTxnLog
 
-FOLDER = "version-2"
 ALL = 1 << 62
-
-
-@pytest.fixture
-def disk(tmp_path):
-    (tmp_path / FOLDER).mkdir()
-    return OsDisk(tmp_path)
-
-
-@pytest.fixture
-def log(disk):
-    log = FileTxnLog(disk, FOLDER, preallocate_bytes=65536)
-    log.open()
-    yield log
-    log.close()
 
 
 def write(log, *zxids):
