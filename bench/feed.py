@@ -10,7 +10,8 @@
 * ``voters``: writes through three voters beside so many observers, which publish (a door with a subscriber of
   everything, and jsonl) or do not.  Voters and their writers have the first core, observers and all that is
   theirs the others, at ``--nice`` (they would be on machines of their own), and that each has published
-  everything is waited for and checked.  In rounds.
+  everything is waited for and checked.  In rounds.  ``--shape leader``: all observers learn from the leader;
+  ``tree``: the first does, the others from the first.
 
 On one machine everybody shares its cores, subscribers too.
 """
@@ -259,6 +260,12 @@ class VotersRun:
         cfg |= {"initLimit": SILENT_TICKS, "syncLimit": SILENT_TICKS}
         self._ensemble = Mixed([ZABRA] * (3 + count), self._folder, cfg=cfg, observers=count,
                                ports=range(base, base + 4 * (3 + count)))  # fmt: skip
+        if options.shape == "tree" and count:
+            first_master = base + 200
+            self._ensemble.members[4].cfg["observerMasterPort"] = first_master
+            for number in range(1, count):
+                masters = f"127.0.0.1:{first_master}"
+                self._ensemble.members[4 + number].cfg["zabra.observerMasters"] = masters
         for number in range(count if publishing else 0):
             self._ensemble.members[4 + number].cfg |= {
                 "feed.port": self._door_port + number,
@@ -353,7 +360,7 @@ def voters(options: argparse.Namespace, program: Path) -> None:
         for kind in kinds[number % len(kinds) :] + kinds[: number % len(kinds)]:
             row = VotersRun(options, program, *kind).run()
             found[kind].append(row)
-            write_json(options, {"part": "voters", **row})
+            write_json(options, {"part": "voters", "shape": options.shape, **row})
     print(VOTERS_HEAD)
     for (count, publishing), rows in found.items():
         rates = [row["rate"] for row in rows]
@@ -383,6 +390,7 @@ def main() -> None:
         "--rate", type=int, default=1000, help="its writes/s; 0: as fast as they are answered"
     )
     parser.add_argument("--observers", default="0,1,5")
+    parser.add_argument("--shape", choices=("leader", "tree"), default="leader", help="of the observers")
     parser.add_argument("--rounds", type=int, default=3, help="of the voters' part")
     parser.add_argument("--nice", type=int, default=19, help="observers have what voters leave of the CPU")
     parser.add_argument("--seconds", type=int, default=10)

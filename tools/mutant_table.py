@@ -877,4 +877,9 @@ MUTANTS: Final = (
             "self._store.begin(command.zxid, command.flag)",
         ),
     ),
+    Mutant(
+        "own-names-not-settled",
+        "a start went by the name of an epoch's file that a power cut could still take back",
+        (_RECOVERY, "            self._store.settle_names()\n", ""),
+    ),
 )

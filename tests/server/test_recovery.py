@@ -64,6 +64,19 @@ def test_the_log_goes_on_behind_what_was_recovered() -> None:
     store.log.close()
 
 
+def test_what_recovery_found_is_durable_once_it_is_done() -> None:
+    # The process dies between renaming a file and the fsync of the folder, and the power goes later.
+    disk, _ = small_folder()
+    assert isinstance(disk, SimDisk)
+    disk.create(path("acceptedEpoch.tmp")).write(b"7")
+    file = disk.open(path("acceptedEpoch.tmp"))
+    file.sync()
+    disk.rename(path("acceptedEpoch.tmp"), path("acceptedEpoch"))
+    assert disk.durable(path("acceptedEpoch")) == b""
+    recovered(disk)
+    assert disk.durable(path("acceptedEpoch")) == b"7"
+
+
 def test_it_can_be_done_in_steps_with_progress() -> None:
     disk, applied = small_folder()
     recovery = Recovery(new_store(disk), disk, options())

@@ -2,7 +2,9 @@
 
 import pytest
 
+from zabra.client import calls
 from zabra.proto import codes
+from zabra.sim.checkers import reads_idle_stats
 from zabra.sim.histories import Invocation
 from zabra.sim.model import LIMITS, QUOTA_ROOT, STATS, Model, Node
 from zabra.sim.quota_checker import QuotaChecker, room_for_a_node
@@ -59,3 +61,31 @@ def test_between_what_was_told_and_what_was_done(sent_us: int, zxid: int, had: b
     assert checker.had_room("/q", invocation(sent_us), zxid) is had
     assert checker.had_room("/none", invocation(sent_us), zxid)
     assert checker.was_full(invocation(sent_us), zxid) is (zxid > 14 or sent_us > 0)
+
+
+QUOTA = QUOTA_ROOT + "/q"
+
+
+@pytest.mark.parametrize(
+    ("call", "idle"),
+    [
+        (calls.get_data(QUOTA + STATS), True),
+        (calls.exists(QUOTA + STATS), True),
+        (
+            calls.multi_read(
+                [calls.part_of(calls.get_children("/")), calls.part_of(calls.get_data(QUOTA + STATS))]
+            ),
+            True,
+        ),
+        (calls.get_data("/q" + STATS), False),
+        (calls.get_data(QUOTA), False),
+        (calls.multi_read([calls.part_of(calls.get_data("/q"))]), False),
+        (calls.who_am_i(), False),
+    ],
+)
+def test_stats_of_a_lifted_quota_say_nothing(call: calls.Call[object], idle: bool) -> None:
+    one = Invocation(0, 1, 7, 1, call.op, call.body, [], 0)
+    lifted = model(1)
+    assert not reads_idle_stats(lifted, one)
+    del lifted.nodes[QUOTA + LIMITS]
+    assert reads_idle_stats(lifted, one) is idle

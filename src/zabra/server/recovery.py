@@ -210,6 +210,7 @@ class Recovery:
     def _choose(self) -> None:
         if not self._opened:
             self._opened = True
+            self._store.settle_names()
             self._store.snaps.remove_unfinished()
             self._store.finish_adopting()
             self._store.log.open()

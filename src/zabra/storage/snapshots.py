@@ -279,6 +279,10 @@ class FileSnap:
         found = self.candidates(1)
         return found[0].size if found else 0
 
+    def settle_names(self) -> None:
+        """Makes the names in the folder durable."""
+        self._disk.sync_folder(self._folder)
+
     def begin(self, zxid: int, sync: bool = True, from_leader: bool = False) -> SnapshotWriter:
         """Begins the snapshot of ``zxid``; a snapshot of that zxid is replaced when the writer finishes.
 

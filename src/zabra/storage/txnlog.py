@@ -136,6 +136,10 @@ class FileTxnLog:
             finally:
                 handle.close()
 
+    def settle_names(self) -> None:
+        """Makes the names in the folder durable."""
+        self.disk.sync_folder(self.folder)
+
     def _delete(self, file: LogFile) -> None:
         self.disk.delete(file.path)
         self.disk.sync_folder(self.folder)

@@ -26,6 +26,14 @@ class FileTxnSnapLog:
         self.log = log
         self.snaps = snaps
 
+    def settle_names(self) -> None:
+        """Makes durable what the folders show: the last process may have died between a rename and its fsync.
+
+        A server that reads a name may promise by it what it stands for, an epoch or a snapshot.
+        """
+        self.snaps.settle_names()
+        self.log.settle_names()
+
     def append(self, zxid: int, raw: bytes) -> None:
         """Adds one encoded txn to the batch that the next ``sync`` writes."""
         self.log.append(zxid, raw)
