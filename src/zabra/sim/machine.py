@@ -626,12 +626,6 @@ class Process:
         inbox = self._inbox
         self._inbox = []
         self.turns += 1
-        if inbox:
-            self.idle_turns = 0
-        else:
-            if self.idle_turns == 0:
-                self.idle_since_us = now
-            self.idle_turns += 1
         self._busy_until_us = now + (_TURN_US + _ITEM_US * len(inbox)) * machine.slowness
         try:
             server.begin_turn(machine.clock.monotonic_ms(now), machine.clock.wall_ms(now))
@@ -648,6 +642,13 @@ class Process:
         except Exception as error:  # noqa: BLE001  # whatever the core raises is a finding
             self._fail(error)
             return
+        if inbox or ready.sends or ready.disk or ready.snapshot:
+            # A snapshot goes out in slices, a turn for each.
+            self.idle_turns = 0
+        else:
+            if self.idle_turns == 0:
+                self.idle_since_us = now
+            self.idle_turns += 1
         self._carry_out(ready, now)
         if self.alive:
             machine.monitor.turned(self)

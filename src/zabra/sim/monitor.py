@@ -68,7 +68,7 @@ _WORK: Final = {
     DISK_TRUNCATE: "cuts",
 }
 COUNTER_MASK: Final = 0xFFFFFFFF
-# So many turns without input ...
+# So many turns without input or output ...
 IDLE_TURNS_MAX: Final = 300
 # ... are spinning when they come faster than this on average (us).
 LEAST_IDLE_US: Final = 300
