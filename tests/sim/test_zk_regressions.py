@@ -48,7 +48,6 @@ def caught(bug: Bug, scenario: str = "") -> str:
         return failure(scenario or bug.scenario)
 
 
-@pytest.mark.campaign
 @pytest.mark.interpreted
 @pytest.mark.parametrize("bug", BUGS, ids=[bug.scenario for bug in BUGS])
 def test_a_scenario_fails_with_its_bug(bug: Bug) -> None:
@@ -69,13 +68,6 @@ def test_the_regressions_and_the_traces_pass(reliability: Report) -> None:
         "R5", "zk-regressions", regressions=len(BUGS), traces=len(TRACES), violations=len(violations)
     )
     assert violations == []
-
-
-@pytest.mark.interpreted
-@pytest.mark.parametrize("bug", BUGS[::8], ids=[bug.scenario for bug in BUGS[::8]])
-def test_some_scenarios_fail_with_their_bugs(bug: Bug) -> None:
-    """The fast sibling of the campaign's."""
-    assert caught(bug)
 
 
 def sample(number: int) -> int:
