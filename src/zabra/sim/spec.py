@@ -64,10 +64,11 @@ class Step:
     """One action of server ``sid``; ``peer`` is the other one concerned, -1 for nobody known.
 
     ``entries`` are the txns logged, proposed or delivered; ``word`` is TRUNC or SNAP, or an invariant that
-    the server itself saw broken; ``quorum`` tells whether so many servers are a quorum to the leader.
+    the server itself saw broken; ``quorum`` tells whether so many servers are a quorum to the leader;
+    ``under`` is the epoch of the leader whose proposals these are, 0 if it is not known.
     """
 
-    __slots__ = ("action", "entries", "epoch", "peer", "quorum", "sid", "word", "zxid")
+    __slots__ = ("action", "entries", "epoch", "peer", "quorum", "sid", "under", "word", "zxid")
 
     def __init__(
         self, action: str, sid: int, peer: int = -1, zxid: int = 0, entries: Sequence[TxnEntry] = ()
@@ -78,6 +79,7 @@ class Step:
         self.zxid = zxid
         self.entries = entries
         self.epoch = 0
+        self.under = 0
         self.word = ""
         self.quorum: Callable[[list[int]], bool] | None = None
 
@@ -329,6 +331,9 @@ class SpecChecker:
 
     def _proposal(self, node: Node, step: Step) -> None:
         leader = self.nodes.get(step.peer)
+        if leader is not None and step.under and leader.leading != step.under:
+            # It may have gone and lead a later epoch by the time its last proposals get through.
+            leader = None
         for entry in step.entries:
             zxid = entry.header.zxid
             last = node.last()

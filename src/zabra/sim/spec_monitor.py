@@ -94,6 +94,8 @@ class SpecMonitor(ClusterMonitor):
         if part.role != name or part.phase != learns.state:
             was_serving = part.role == name and part.phase == learning.BROADCAST
             part.role, part.phase, part.leader = name, learns.state, learns.leader_sid
+            if learns.sync is not None:
+                part.epoch = int(learns.sync.new_leader_zxid) >> 32
             if learns.state == learning.BROADCAST and not was_serving:
                 zxid = -1 if delivers else server.tree.last_processed_zxid
                 self.step(Step(spec.FOLLOWER_UPTODATE, process.sid, part.leader, zxid))
@@ -144,9 +146,8 @@ class SpecMonitor(ClusterMonitor):
         if self._is_outside(process) or process.server.settings.is_observer:
             return
         part = self._parts.get(process.sid)
-        if part is None or part.role != "leader" or part.phase != leading.BROADCAST:
+        if part is None or not self._was_busy(process, part):
             part = self._part(process, True)
-        # Else it proposed as a leader, whatever has become of it in the same turn.
         for command in commands:
             if command.kind == DISK_APPEND:
                 self._appended(process, part, command)
@@ -154,6 +155,12 @@ class SpecMonitor(ClusterMonitor):
                 step = Step(spec.FOLLOWER_NEWLEADER, process.sid, part.leader)
                 step.epoch = command.value
                 self.step(step)
+
+    def _was_busy(self, process: Process, part: Part) -> bool:
+        """It logs as a leader, or for one whom it followed, whatever has become of that in the same turn."""
+        if part.role == "leader":
+            return part.phase == leading.BROADCAST
+        return part.role == "follower" and process.server.learning is None
 
     def _appended(self, process: Process, part: Part, command: DiskCommand) -> None:
         if part.role == "leader":
@@ -163,7 +170,9 @@ class SpecMonitor(ClusterMonitor):
         else:
             action = spec.FOLLOWER_PROPOSAL_IN_SYNC
         if part.role != "observer":
-            self.step(Step(action, process.sid, part.leader, 0, command.entries))
+            step = Step(action, process.sid, part.leader, 0, command.entries)
+            step.under = part.epoch
+            self.step(step)
 
     def logged(self, process: Process, commands: list[DiskCommand]) -> None:
         """What is on the disk."""

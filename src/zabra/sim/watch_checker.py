@@ -191,7 +191,7 @@ class WatchChecker:
 
     def _answered(self, view: _View, one: Invocation) -> None:
         zxid = one.zxid
-        if zxid <= 0:
+        if not one.answered or zxid < 0:
             return
         if not view.rewatching:
             self._account(view, zxid)
