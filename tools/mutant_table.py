@@ -882,4 +882,9 @@ MUTANTS: Final = (
         "a start went by the name of an epoch's file that a power cut could still take back",
         (_RECOVERY, "            self._store.settle_names()\n", ""),
     ),
+    Mutant(
+        "own-eager-when-deserted",
+        "early decisions that were deserted at once were followed by more of them, hundreds a second",
+        (_ELECTION, " or self._desertions >= DESERTIONS_MAX:", ":"),
+    ),
 )

@@ -572,6 +572,34 @@ def test_a_follower_whose_leader_looks_elsewhere_is_told() -> None:
     assert step.notes
 
 
+def decided_and_deserted(fle: FastLeaderElection, clock: int, now_ms: int) -> int:
+    """2 cannot reach 3, and takes 1 at its word, which goes by 3's; when that was decided, at the latest now."""
+    fle.start(0, 0, now_ms)
+    fle.peer_down(3, now_ms)
+    if fle.receive(1, looking(1, zxid=7, clock=clock), now_ms).outcome is None:
+        now_ms += 200
+        assert fle.tick(now_ms).outcome is not None
+    assert fle.state == FOLLOWING
+    assert fle.receive(1, looking(3, zxid=7, clock=clock), now_ms + 1).abandoned
+    return now_ms
+
+
+def test_who_was_deserted_twice_waits_like_upstream() -> None:
+    # With a link down between 2 and 3 this went on hundreds of times a second.
+    fle = server(2)
+    assert decided_and_deserted(fle, 1, 0) == 200  # the first election of all waits anyway
+    assert decided_and_deserted(fle, 2, 300) == 300
+    assert decided_and_deserted(fle, 3, 400) == 600
+    assert decided_and_deserted(fle, 4, 700) == 900
+    fle.start(0, 0, 1000)
+    fle.receive(1, looking(1, zxid=7, clock=5), 1000)
+    fle.tick(1200)
+    fle.update_election_vote(1)
+    # What was in step has done its time, whoever looks elsewhere behind that.
+    assert fle.receive(1, looking(3, zxid=7, clock=6), 5000).abandoned
+    assert decided_and_deserted(fle, 6, 6000) == 6000
+
+
 def test_one_voter_elects_itself() -> None:
     fle = server(1, ensemble(1))
     step = fle.start(0, 0, 0)

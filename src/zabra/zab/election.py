@@ -34,6 +34,8 @@ REPEATED_ANSWER_MS: Final = 100
 # How often, while LOOKING, those to whom no connection stands are dialled (ms): notifications are repeated
 # up to a minute apart, and one that nobody could be reached with must not wait so long for the next.
 REDIAL_MS: Final = 1000
+# So many decisions in a row that were deserted, and the next is not early.
+DESERTIONS_MAX: Final = 2
 
 
 class ElectionTiming:
@@ -105,11 +107,14 @@ class FastLeaderElection:
         "_answered",
         "_config",
         "_config_text",
+        "_desertions",
         "_down",
         "_finalize_at",
         "_gossip_text",
         "_gossip_version",
+        "_in_step",
         "_initial",
+        "_is_deserted",
         "_notify_at",
         "_notify_wait",
         "_oracle",
@@ -159,6 +164,11 @@ class FastLeaderElection:
         # Voters whose connection was lost, or could not be made, since it was last up.
         self._down: dict[int, None] = {}
         self._rounds_started: i64 = 0
+        # The last decision was deserted; and how many in a row before this round were.
+        self._is_deserted: bool = False
+        self._desertions: i64 = 0
+        # What was decided came to its end: the ensemble was in step.
+        self._in_step: bool = False
         # Who was last told what, in answer to what, when.
         self._answered: dict[int, tuple[Notification, Notification, int]] = {}
         self._gossip_text: bytes = b""
@@ -210,6 +220,8 @@ class FastLeaderElection:
         self.state = LOOKING
         self.logical_clock += 1
         self._rounds_started += 1
+        self._desertions = self._desertions + 1 if self._is_deserted and not self._in_step else 0
+        self._is_deserted = self._in_step = False
         is_voter = self._verifiers[0].is_voter(self.sid)
         leader: i64 = self.sid if is_voter else LONG_MIN
         zxid: i64 = last_logged_zxid if self.participant else LONG_MIN
@@ -237,6 +249,7 @@ class FastLeaderElection:
 
     def update_election_vote(self, new_epoch: i64) -> None:
         """Synchronised in ``new_epoch``: the vote given to late servers carries it (ZOOKEEPER-1732)."""
+        self._in_step = True
         vote = self.current_vote
         self.current_vote = Vote(
             vote.leader, vote.zxid, vote.election_epoch, new_epoch, vote.state, vote.version
@@ -377,6 +390,7 @@ class FastLeaderElection:
         elif sid == vote.leader:
             step.abandoned = True
         if step.abandoned:
+            self._is_deserted = True
             step.notes.append(f"{sid} is looking for another leader than {vote.leader}")
 
     def _is_newer_config(self, n: Notification, step: ElectionStep) -> bool:
@@ -425,10 +439,14 @@ class FastLeaderElection:
             self._finalize_at = now_ms + self._timing.finalize_wait_ms
 
     def _nothing_better_can_come(self) -> bool:
-        """Every voter has been heard in this round, or is known to be unreachable (docs/adr/0030)."""
+        """Every voter has been heard in this round, or is known to be unreachable (docs/adr/0030).
+
+        Whoever is unreachable from here may have a better vote that others go by: after two decisions in a
+        row that were deserted, the wait is upstream's.
+        """
         if self._timing.finalize_wait_ms <= 0:
             return True
-        if not self._timing.early_decision:
+        if not self._timing.early_decision or self._desertions >= DESERTIONS_MAX:
             return False
         # While the ensemble boots, a peer that cannot be dialled is more likely late than dead.
         trust_down = self._rounds_started > 1
