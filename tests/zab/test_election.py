@@ -573,7 +573,7 @@ def test_a_follower_whose_leader_looks_elsewhere_is_told() -> None:
 
 
 def decided_and_deserted(fle: FastLeaderElection, clock: int, now_ms: int) -> int:
-    """2 cannot reach 3, and takes 1 at its word, which goes by 3's; when that was decided, at the latest now."""
+    """2 cannot reach 3, and takes 1 at its word, which goes by what 3 says; when that was decided."""
     fle.start(0, 0, now_ms)
     fle.peer_down(3, now_ms)
     if fle.receive(1, looking(1, zxid=7, clock=clock), now_ms).outcome is None:
