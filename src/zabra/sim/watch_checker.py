@@ -187,7 +187,8 @@ class WatchChecker:
         elif kind in (histories.EXPIRED, histories.CLOSED):
             self._disconnected(view)
             view.believed = Standing()
-            view.last_zxid = 0
+            # The next session may begin at a server that is behind.
+            view.last_zxid = view.position = 0
 
     def _answered(self, view: _View, one: Invocation) -> None:
         zxid = one.zxid
