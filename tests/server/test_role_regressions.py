@@ -204,6 +204,23 @@ def test_a_turn_in_which_an_election_begins_asks_for_the_next_one() -> None:
     assert server.now_ms < ready.wake_at_ms <= server.now_ms + 200
 
 
+def test_a_leader_that_nobody_comes_to_gives_up() -> None:
+    """It asked for no turn of its own: where all others were content with another leader, it led for ever."""
+    server = member()
+    assert server.peer is not None
+    server.peer.follow(1, 0)
+    ready = server.ready()
+    assert server.role.name() == "leader"
+    turns = 0
+    while server.role.name() == "leader":
+        assert ready.wake_at_ms > 0
+        server.begin_turn(max(ready.wake_at_ms, server.now_ms + 1), 1000)
+        ready = server.ready()
+        turns += 1
+    assert server.now_ms - 1000 <= 2 * server.settings.init_limit_ticks * server.settings.tick_ms
+    assert turns < 100
+
+
 def member() -> Server:
     """One of three voters, looking for a leader."""
     recovered = Recovered(DataTree())

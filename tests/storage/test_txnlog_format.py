@@ -85,6 +85,21 @@ def test_a_file_that_ends_anywhere_is_torn() -> None:
         assert judge(ENTRIES[:cut]).verdict == (fmt.CLEAN if clean else fmt.TORN)
 
 
+def test_a_write_that_happened_in_part_is_torn() -> None:
+    """A full disk takes part of a write, and the process dies before it can cut that off."""
+    for cut in range(len(ENTRIES)):
+        kept = ENTRIES[:cut] + bytes(8192 - cut)
+        found = fmt.scan(kept, True)
+        there = ENTRIES[found.consumed : cut].rstrip(b"\0")
+        if not there:
+            assert judge(kept).verdict == fmt.CLEAN
+        elif found.consumed + fmt.ENTRY_HEAD_BYTES > cut or there[-1] == fmt.END_BYTE:
+            # Its length is not all there, or something else is wrong with it: this may be rot.
+            assert judge(kept).verdict in (fmt.TORN, fmt.ROTTEN)
+        else:
+            assert judge(kept).verdict == fmt.TORN, cut
+
+
 def test_zeroed_bytes_before_valid_entries_are_rot() -> None:
     """Upstream takes the zeros for the end of the log and loses what follows."""
     second = len(fmt.encode_entries(TXNS[:1]))

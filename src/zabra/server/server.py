@@ -254,6 +254,8 @@ class Server(Host):
             self.set_role(leading)
             leading.start()
             self.adopt_early(leading)
+            # Nobody may come: it must still notice.
+            leading.tick()
             return
         self.listen(False)
         self.drop_early()

@@ -257,6 +257,10 @@ def _torn_shape(rest: bytes, offset: i64, file_size: i64) -> str:
     if problem:
         return problem
     if length + ENTRY_OVERHEAD_BYTES <= survived:
+        # A write may have happened in part (a full disk), and the process died before it could cut that off:
+        # then the end byte is missing.  Where a wrong length hides it, it is the last thing there.
+        if written < length + ENTRY_OVERHEAD_BYTES and rest[written - 1] != END_BYTE:
+            return ""
         return "the checksum of a txn does not match"
     if rest[written - 1] == END_BYTE and zlib.adler32(rest[ENTRY_HEAD_BYTES : written - 1]) == checksum:
         return "the length of a txn does not match"
