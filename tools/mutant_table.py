@@ -344,7 +344,7 @@ MUTANTS: Final = (
             "                for file in self._store.snaps.files():\n"
             "                    self._store.snaps.delete(file)\n",
         ),
-        needs=("force_snap", "observers"),
+        needs=("snapshot of a tail",),
     ),
     Mutant(
         "aborted-snap-kept",
@@ -455,6 +455,7 @@ MUTANTS: Final = (
             "        if reader.tail.verdict == fmt.ROTTEN:\n            raise",
             "        if reader.tail.verdict != fmt.CLEAN:\n            raise",
         ),
+        needs=("torn batch",),
     ),
     Mutant(
         "multi-replayed-in-part",
@@ -564,6 +565,7 @@ MUTANTS: Final = (
             "                self.sessions.touch(session_id, timeout_ms, self.host.now_ms)\n",
             "                self.sessions.is_live(session_id)\n",
         ),
+        needs=("silence",),
     ),
     Mutant(
         "session-expired-twice",
@@ -669,6 +671,7 @@ MUTANTS: Final = (
             "        return self.logged_in_sync + self.pending.items()\n",
             "        return self.pending.items()\n",
         ),
+        needs=("lost in sync",),
     ),
     Mutant(
         "own-failed-multi-error",
@@ -707,7 +710,7 @@ MUTANTS: Final = (
             "            if not self._store.truncate(command.zxid):\n"
             "                raise ValueError(\"no snapshot to start from\")\n",
         ),
-        needs=("force_snap", "observers"),
+        needs=("snapshot of a tail",),
     ),
     Mutant(
         "own-acks-of-a-former-life",
@@ -717,6 +720,7 @@ MUTANTS: Final = (
             "            broadcast.forget_acks(handler.sid, handler.last_zxid)\n",
             "",
         ),
+        needs=("former life",),
     ),
     Mutant(
         "own-file-missing-between-epochs",
@@ -764,6 +768,7 @@ MUTANTS: Final = (
             "        if next_ensemble is not None and next_ensemble.version > self.last_logged_zxid:\n",
             "        if next_ensemble is not None and next_ensemble.version < 0:\n",
         ),
+        needs=("lost view",),
     ),
     Mutant(
         "own-crash-between-txns-and-epoch",
@@ -796,6 +801,7 @@ MUTANTS: Final = (
             "        return self._redial_at if self._down and self._redial_at < first else first\n",
             "        return first\n",
         ),
+        needs=("long absence",),
     ),
     Mutant(
         "own-reload-under-a-snapshot",
@@ -805,6 +811,7 @@ MUTANTS: Final = (
             "            if not self.reload_asked and host.disk_is_at_rest():\n",
             "            if not self.reload_asked:\n",
         ),
+        needs=("overlapping snapshots",),
     ),
     Mutant(
         "own-old-view-needed",
@@ -814,7 +821,7 @@ MUTANTS: Final = (
             "            broadcast.activate(self.peer.verifiers())\n",
             "            broadcast.set_verifiers(self.peer.verifiers())\n",
         ),
-        needs=("reconfig",),
+        needs=("shrinking view",),
     ),
     Mutant(
         "own-view-of-one-log",
@@ -824,7 +831,7 @@ MUTANTS: Final = (
             "        if not supporters.has_any_quorum():\n",
             "        if not supporters.has_all_quorums():\n",
         ),
-        needs=("reconfig",),
+        needs=("lonely view",),
     ),
     Mutant(
         "own-log-before-the-snap",
@@ -836,6 +843,7 @@ MUTANTS: Final = (
         ),
         # Nor is what the crash has left removed at the next start.
         (_RECOVERY, "            self._store.finish_adopting()\n", ""),
+        needs=("torn SNAP",),
     ),
     Mutant(
         "own-spinning-dial",
@@ -866,7 +874,7 @@ MUTANTS: Final = (
             "        self.serving.session_closed(session_id)\n        self.revalidating",
             "        self.revalidating",
         ),
-        needs=("relays", "observers"),
+        needs=("move below a relay",),
     ),
     Mutant(
         "own-snapshots-share-a-file",
@@ -876,15 +884,18 @@ MUTANTS: Final = (
             "self._store.begin(command.zxid, command.flag, self._writes_log)",
             "self._store.begin(command.zxid, command.flag)",
         ),
+        needs=("overlapping snapshots",),
     ),
     Mutant(
         "own-names-not-settled",
         "a start went by the name of an epoch's file that a power cut could still take back",
         (_RECOVERY, "            self._store.settle_names()\n", ""),
+        needs=("half a name",),
     ),
     Mutant(
         "own-eager-when-deserted",
         "early decisions that were deserted at once were followed by more of them, hundreds a second",
         (_ELECTION, " or self._desertions >= DESERTIONS_MAX:", ":"),
+        needs=("missing link",),
     ),
 )

@@ -13,6 +13,7 @@ The status is 1 if a mutant survives.
 """
 
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -20,12 +21,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import Queue
 
 from mutant_table import MUTANTS, Mutant
+from zabra.sim import swarm
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
@@ -44,9 +46,6 @@ import json, resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[1]), int(sys.argv[1])))
 from zabra.sim import swarm
 for seed in json.loads(sys.argv[2]):
-    options = swarm.options_of(seed, sys.argv[3])
-    if not all(vars(options).get(need, need in options.faults) for need in json.loads(sys.argv[4])):
-        continue
     outcome = swarm.run_seed(seed, sys.argv[3])
     if outcome.violations:
         print(json.dumps({"seed": seed, "rule": outcome.rules[0], "text": outcome.violations[0][:300]}))
@@ -75,6 +74,20 @@ def edited(mutant: Mutant, source: Path = SOURCE) -> dict[str, str]:
     return out
 
 
+@functools.cache
+def drawn(seed: int) -> frozenset[str]:
+    """What a seed has: options that are not naught, kinds of faults, plots."""
+    options = swarm.options_of(seed, CHANGES)
+    return frozenset(
+        [*(name for name, value in vars(options).items() if value), *options.faults, *options.plots]
+    )
+
+
+def suited(mutant: Mutant, seeds: Iterable[int]) -> Iterator[int]:
+    """Those of ``seeds`` that have what the bug needs to matter."""
+    return (seed for seed in seeds if drawn(seed).issuperset(mutant.needs))
+
+
 class Nursery:
     """A copy of the source in which one mutant at a time lives."""
 
@@ -88,7 +101,7 @@ class Nursery:
         try:
             for name, text in texts.items():
                 self._write(name, text)
-            return self._run(seeds, mutant.needs)
+            return self._run(seeds)
         finally:
             for name in texts:
                 self._write(name, (SOURCE / "zabra" / name).read_text("utf-8"))
@@ -100,12 +113,12 @@ class Nursery:
         for stale in (path.parent / "__pycache__").glob(path.stem + ".*.pyc"):
             stale.unlink()
 
-    def _run(self, seeds: Sequence[int], needs: Sequence[str]) -> dict[str, object] | None:
+    def _run(self, seeds: Sequence[int]) -> dict[str, object] | None:
         environment = dict(os.environ, PYTHONPATH=str(self.folder), ZABRA_PURE="1", PYTHONHASHSEED="0")
         done = subprocess.run(
             [
                 *(sys.executable, "-c", HUNT, str(CPU_LIMIT_S)),
-                *(json.dumps(list(seeds)), CHANGES, json.dumps(needs)),
+                *(json.dumps(list(seeds)), CHANGES),
             ],
             env=environment,
             capture_output=True,
@@ -199,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.recorded and mutant.name in known:
             seeds_of[mutant.name] = [int(str(known[mutant.name]["seed"]))]
         else:
-            seeds_of[mutant.name] = range(given.first, given.first + given.limit)
+            seeds_of[mutant.name] = list(suited(mutant, range(given.first, given.first + given.limit)))
     survivors: list[str] = []
     tried: list[int] = []
     for mutant, found in hunt_all(chosen, seeds_of, given.jobs):

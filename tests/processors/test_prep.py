@@ -139,3 +139,15 @@ def test_no_txn_has_counter_zero():
     assert prep.next_zxid() == 0x1FFFFFFFF
     prep.last_zxid = 0x1FFFFFFFF
     assert prep.next_zxid() == 0x200000001
+
+
+def test_a_session_that_has_ended_is_nobodys_local_session():
+    prep = new_prep()
+    prep.rules = Rules(True, False, True, True, False, True, 1)
+    late = request(codes.OP_CREATE, CreateRequest("/late", b"", OPEN, 0), OWNER_NONE)
+    late.session_id = elsewhere = 2 << 56
+    assert prep.prepare(late, 5).header.type == codes.OP_CREATE
+    prep.sessions.add(elsewhere, 10_000, 0)
+    prep.sessions.end(elsewhere, 10)
+    late.body = body(CreateRequest("/later", b"", OPEN, 0))
+    assert prep.prepare(late, 20).record == ErrorTxn(codes.ERR_SESSION_EXPIRED)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from zabra.proto import codes
 from zabra.proto.errors import KeeperError
 from zabra.proto.request import OWNER_LOCAL, OWNER_NONE
-from zabra.sessions.tracker import SessionTracker
+from zabra.sessions.tracker import ENDED_KEPT_TICKS, SessionTracker
 
 TICK = 100
 SESSIONS = st.integers(1, 4)
@@ -110,3 +110,19 @@ def test_everybody_may_be_given_more_time():
     assert tracker.expired(1600) == [3]
     tracker.remove(1)
     assert tracker.expired(10_000) == []
+
+
+def test_it_is_known_for_a_while_that_a_session_has_ended():
+    tracker = SessionTracker(TICK, 0)
+    tracker.add(1, 950, 0)
+    tracker.end(1, 500)
+    assert 1 not in tracker
+    assert tracker.has_ended(1)
+    assert not tracker.has_ended(2)
+    # One that nobody knew any more ends again.
+    tracker.end(1, 600)
+    tracker.end(2, 500 + ENDED_KEPT_TICKS * TICK - 1)
+    assert tracker.has_ended(1)
+    tracker.end(3, 500 + ENDED_KEPT_TICKS * TICK)
+    assert not tracker.has_ended(1)
+    assert tracker.has_ended(2)

@@ -2,6 +2,7 @@
 
 import os
 import statistics
+from itertools import count, islice
 
 import pytest
 from tests.conftest import Report
@@ -9,12 +10,11 @@ from tests.conftest import Report
 import mutants
 from mutant_table import MUTANTS, Mutant
 
-LEAST_MUTANTS = 40
-LEAST_CAUGHT = 30
+LEAST_MUTANTS = 80
 MOST_SEEDS = 1000
 # A change of the source moves every schedule: where the recorded seed no longer shows the bug, so many others
-# are tried before it counts as a survivor.
-OTHER_SEEDS = range(1, 61)
+# that have what it needs are tried before it counts as a survivor.
+OTHER_SEEDS = 60
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -28,8 +28,8 @@ def test_seeds_were_found_soon_enough() -> None:
     known = mutants.recorded()
     names = [mutant.name for mutant in MUTANTS]
     assert len(set(names)) == len(names) >= LEAST_MUTANTS
-    assert set(known) <= set(names)
-    assert len(known) >= LEAST_CAUGHT
+    # One that nothing catches is a missing checker or fault.
+    assert set(known) == set(names)
     assert max(int(str(one["tried"])) for one in known.values()) <= MOST_SEEDS
 
 
@@ -40,20 +40,20 @@ def test_the_page_shows_what_is_recorded() -> None:
 
 
 @pytest.mark.campaign
-def test_the_simulator_finds_every_planted_bug_it_has_found_before(reliability: Report) -> None:
+def test_the_simulator_finds_every_planted_bug(reliability: Report) -> None:
     known = mutants.recorded()
-    caught = [mutant for mutant in MUTANTS if mutant.name in known]
-    seeds = {one.name: [int(str(known[one.name]["seed"])), *OTHER_SEEDS] for one in caught}
-    survivors = [
-        mutant.name for mutant, found in mutants.hunt_all(caught, seeds, os.cpu_count() or 1) if found is None
-    ]
+    seeds = {
+        one.name: [int(str(known[one.name]["seed"])), *islice(mutants.suited(one, count(1)), OTHER_SEEDS)]
+        for one in MUTANTS
+    }
+    hunts = mutants.hunt_all(MUTANTS, seeds, os.cpu_count() or 1)
+    survivors = [mutant.name for mutant, found in hunts if found is None]
     tried = [int(str(one["tried"])) for one in known.values()]
     reliability(
         "R6",
         "mutants",
         mutants=len(MUTANTS),
-        killed=len(caught) - len(survivors),
-        not_caught_yet=len(MUTANTS) - len(caught),
+        killed=len(MUTANTS) - len(survivors),
         median_seeds=int(statistics.median(tried)),
         most_seeds=max(tried),
         violations=len(survivors),

@@ -500,6 +500,15 @@ def test_the_same_members_under_a_newer_version_do_not_interrupt() -> None:
     assert says(step) == [(2, 2, 1), (3, 2, 1)]
 
 
+def test_a_view_with_one_voter_and_observers_is_news_as_any_other() -> None:
+    fle = server(1, reconfig_enabled=True)
+    fle.start(0, 0, 0)
+    newer = ensemble(1, 2, version=0x100000005)
+    step = fle.receive(2, looking(2, config=newer.format().encode()), 0)
+    assert step.newer_config is not None
+    assert step.newer_config.voters() == [1]
+
+
 @pytest.mark.parametrize("config", [b"server.1=x", b"\xff\xfe", b"version=0", b"version=ffff", b""])
 def test_configurations_that_say_nothing_new_or_nothing_at_all(config: bytes) -> None:
     fle = server(1, reconfig_enabled=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from zabra.sim import swarm
 from zabra.sim.faults import KINDS
+from zabra.sim.plots import PLOTS
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,7 +43,10 @@ def run(given: argparse.Namespace) -> int:
     """Runs the command; returns the exit code: 1 where something was violated."""
     if given.faults:
         for kind in KINDS:
-            print(f"{kind.name:20} {kind.text}")
+            print(f"{kind.name:24} {kind.text}")
+        print("\nPlots, at most one in a run, behind all else:")
+        for plot in PLOTS:
+            print(f"{plot.name:24} {plot.text}")
         return 0
     if given.scenario:
         return _scenario(given.scenario)

@@ -132,10 +132,14 @@ class Prep:
         return entry
 
     def check_session(self, request: Request) -> None:
-        """Raises SESSIONEXPIRED or SESSIONMOVED; local sessions, of this server or another, pass."""
+        """Raises SESSIONEXPIRED or SESSIONMOVED; local sessions, of this server or another, pass.
+
+        A global one that has ended is nobody's local session: what was on its way in its name comes too late.
+        """
         session_id = request.session_id
         rules = self.rules
-        if rules.local_sessions_enabled and session_id not in self.sessions:
+        sessions = self.sessions
+        if rules.local_sessions_enabled and session_id not in sessions and not sessions.has_ended(session_id):
             if request.is_local or (session_id >> 56) & 0xFF != rules.server_id & 0xFF:
                 return
         self.sessions.check(session_id, request.owner)

@@ -4,11 +4,18 @@ Expiry times are rounded up to whole ticks, so that touching a session is usuall
 expiry check looks at one bucket.  Source: upstream ``SessionTrackerImpl`` and ``ExpiryQueue``.
 """
 
+from collections import deque
+from typing import Final
+
 from mypy_extensions import i64
 
 from zabra.proto import codes
 from zabra.proto.errors import KeeperError
 from zabra.proto.request import OWNER_NONE
+
+# For so many ticks it is known of a session that it has ended (``SessionTracker.end``): what a learner has
+# not brought to the leader by then never comes, since it is given up after syncLimit.
+ENDED_KEPT_TICKS: Final = 60
 
 
 class TrackedSession:
@@ -27,13 +34,16 @@ class TrackedSession:
 class SessionTracker:
     """The sessions one server is responsible for expiring; ``tick_ms`` is the bucket width."""
 
-    __slots__ = ("_buckets", "_sessions", "_swept_ms", "tick_ms")
+    __slots__ = ("_buckets", "_ended", "_ended_order", "_sessions", "_swept_ms", "tick_ms")
 
     def __init__(self, tick_ms: int, now_ms: int) -> None:
         self.tick_ms: i64 = tick_ms
         self._sessions: dict[int, TrackedSession] = {}
         self._buckets: dict[int, dict[int, None]] = {}
         self._swept_ms: i64 = self._round_up(now_ms)
+        # Those that ended lately; with when (ms) each is forgotten, in that order.
+        self._ended: dict[int, None] = {}
+        self._ended_order: deque[tuple[int, int]] = deque()
 
     def _round_up(self, when_ms: i64) -> i64:
         return (when_ms // self.tick_ms + 1) * self.tick_ms
@@ -111,6 +121,20 @@ class SessionTracker:
                 bucket.pop(session_id, None)
                 if not bucket:
                     del self._buckets[session.expires_ms]
+
+    def end(self, session_id: int, now_ms: i64) -> None:
+        """Forgets a session, but not at once that there was one."""
+        self.remove(session_id)
+        order = self._ended_order
+        while order and order[0][0] <= now_ms:
+            del self._ended[order.popleft()[1]]
+        if session_id not in self._ended:
+            self._ended[session_id] = None
+            order.append((now_ms + ENDED_KEPT_TICKS * self.tick_ms, session_id))
+
+    def has_ended(self, session_id: int) -> bool:
+        """Whether there was such a session lately."""
+        return session_id in self._ended
 
     def set_closing(self, session_id: int) -> None:
         """From now on nothing may be done in the name of this session."""

@@ -485,12 +485,14 @@ def reads_idle_stats(model: Model, one: Invocation) -> bool:
     They stand as the server counted last, and no txn says what that was.  Behind a snapshot from which the
     limits are gone already, a server does not count what came before they went; nor does upstream.
     """
-    return any(
-        path.startswith(QUOTA_ROOT + "/")
-        and path.endswith(STATS)
-        and path.removesuffix(STATS) + LIMITS not in model.nodes
-        for path in _paths_read(one)
-    )
+    return any(are_idle_stats(model, path) for path in _paths_read(one))
+
+
+def are_idle_stats(model: Model, path: str) -> bool:
+    """Whether ``path`` is that of such stats."""
+    if not path.startswith(QUOTA_ROOT + "/") or not path.endswith(STATS):
+        return False
+    return path.removesuffix(STATS) + LIMITS not in model.nodes
 
 
 def _paths_read(one: Invocation) -> list[str]:

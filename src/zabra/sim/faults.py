@@ -184,19 +184,32 @@ class Operator:
         """It waits for nothing."""
 
 
+# How a strike kills a process between two operations on its disk: what they did outlives it.
+KILLED_AT_WORK: Final = 6
+
+
 class Strike:
     """A fault that waits for its moment: ``how`` (``Nemesis._strike_now``), after ``skip`` such moments.
 
-    ``again``: how often it is done once more; ``only``: the one server whose moment it is, 0: anybody's.
+    ``again``: how often it is done once more; ``only``: the one server whose moment it is, 0: anybody's;
+    ``ops``: between which disk operations from then on the power goes or the process dies, where that is how.
     """
 
-    __slots__ = ("again", "how", "only", "skip")
+    __slots__ = ("again", "how", "only", "ops", "skip")
 
-    def __init__(self, how: int, skip: int = 0, again: int = 0, only: int = 0) -> None:
+    def __init__(
+        self,
+        how: int,
+        skip: int = 0,
+        again: int = 0,
+        only: int = 0,
+        ops: tuple[int, int] | None = None,
+    ) -> None:
         self.how = how
         self.skip = skip
         self.again = again
         self.only = only
+        self.ops = ops
 
 
 class Nemesis:
@@ -227,7 +240,7 @@ class Nemesis:
         # Whoever asks for reconfigurations, where they are enabled.
         self.operator: SimClient | None = None
         # What is waited for: moment -> how to strike then.
-        self._strikes: dict[str, Strike] = {}
+        self.strikes: dict[str, Strike] = {}
         monitor.on_moment = self._moment
         # Breaks connections behind packets, where that is enabled.
         self.cutter: Cutter | None = None
@@ -320,7 +333,7 @@ class Nemesis:
         """Faults end: links heal, machines run on their own, everybody is started."""
         self.active = False
         self._is_over = True
-        self._strikes.clear()
+        self.strikes.clear()
         if self.cutter is not None:
             self.cutter.kind = None
         for undo in list(self._undo.values()):
@@ -334,6 +347,7 @@ class Nemesis:
             machine.slowness = 1
             machine.set_rate(0)
             machine.log_extra_us = 0
+            machine.snapshot_extra_us = 0
             machine.disk.capacity_bytes = 0
             machine.countdown = None
             # One that waits for the next fsync would be a fault of afterwards.
@@ -342,37 +356,42 @@ class Nemesis:
             machine.hurry()
         self.revive()
 
+    def go_on(self, what: str) -> Prng:
+        """Trouble on purpose begins, although the faults one after the other have ended."""
+        self.prng = self._root.split(what)
+        self.active = True
+        self.cluster.say(what)
+        return self.prng
+
     def aftershock(self, number: int) -> int:
         """Trouble on purpose, once all are in step; returns how long (ms) it takes at least.
 
         The leader, or everybody, goes at once, and strikes come at steps of what follows; or the leader is
         left alone with what it logs; or somebody is away for long.
         """
-        prng = self.prng = self._root.split(f"aftershock {number}")
-        self.active = True
-        self.cluster.say(f"aftershock {number}")
+        prng = self.go_on(f"aftershock {number}")
         self.cluster.network.count("aftershocks")
-        leader = self._leader()
+        leader = self.leader()
         kind = prng.below(8)
         if kind == 0 and leader is not None:
-            return self._stay_away(prng.pick([sid for sid in self._sids() if sid != leader.sid]))
+            return self._stay_away(prng.pick([sid for sid in self.sids() if sid != leader.sid]))
         if kind <= 3 and leader is not None:
             return self._leave_a_tail(leader)
         for _ in range(1 + prng.below(2)):
-            self._strikes[prng.pick(_AFTERSHOCKS)] = Strike(prng.pick((0, 1, 3, 5, 5)), 0, prng.below(4))
+            self.strikes[prng.pick(_AFTERSHOCKS)] = Strike(prng.pick((0, 1, 3, 5, 5)), 0, prng.below(4))
         if leader is None or prng.chance(0.3):
             self._power_cut_of_all()
         else:
-            self._end(leader)
+            self.end(leader)
         return 0
 
     def _stay_away(self, sid: int) -> int:
         """It is started where it reaches nobody, and looks for a leader for long."""
         machine = self.cluster.machines[sid]
-        others = [one for one in self._sids() if one != sid]
+        others = [one for one in self.sids() if one != sid]
         span_ms = int(self.prng.log_between(2_000, 40_000))
-        self._block([(sid, one) for one in others] + [(one, sid) for one in others], span_ms + 1_000)
-        self._restart_at_once(machine)
+        self.block([(sid, one) for one in others] + [(one, sid) for one in others], span_ms + 1_000)
+        self.restart_at_once(machine)
         return span_ms
 
     def _leave_a_tail(self, leader: Machine) -> int:
@@ -380,7 +399,7 @@ class Nemesis:
 
         Then it sends it to one, and both are gone; if that is a snapshot, the others' disks are stuck.
         """
-        others = [sid for sid in self._sids() if sid != leader.sid]
+        others = [sid for sid in self.sids() if sid != leader.sid]
         settings = self.cluster.settings
         span_ms = settings.tick_ms * settings.sync_limit_ticks * 2 // 3
         observers = [sid for sid in self.cluster.shape.observers if sid != leader.sid]
@@ -389,32 +408,32 @@ class Nemesis:
             # A view may be what it alone has logged.
             self.operator.move(leader.sid)
             self.cluster.run_ms(300)
-        self._block([(leader.sid, sid) for sid in others], span_ms)
+        self.block([(leader.sid, sid) for sid in others], span_ms)
         if self.operator is not None:
             self._reconfig()
         after = self.cluster.scheduler.after
         if self.prng.chance(0.3):
             after(span_ms * US_PER_MS // 2, self._end_later, leader)
             return span_ms
-        self._strikes["snapshot"] = Strike(4, only=chosen)
+        self.strikes["snapshot"] = Strike(4, only=chosen)
         after(span_ms * US_PER_MS, self._return_first, (leader.sid, chosen))
         return span_ms
 
     def _end_later(self, machine: Machine) -> None:
-        self._end(machine)
+        self.end(machine)
 
     def _return_first(self, sids: tuple[int, int]) -> None:
         if not self.active:
             return
-        for machine in self._up():
-            self._cut_power(machine, False)
-            self._return_later(machine, 1 if machine.sid in sids else 20 + self.prng.below(200))
+        for machine in self.up():
+            self.cut_power(machine, False)
+            self.return_later(machine, 1 if machine.sid in sids else 20 + self.prng.below(200))
             if machine.sid not in sids:
                 machine.disk_stops = frozenset((DISK_SNAPSHOT_BEGIN,))
 
     def is_waiting(self) -> bool:
         """Whether strikes are still to come."""
-        return bool(self._strikes)
+        return bool(self.strikes)
 
     def revive(self) -> None:
         """Starts machines that are down for no reason any more; an operator replaces refused data."""
@@ -424,7 +443,7 @@ class Nemesis:
 
     # Helpers.
 
-    def _later(self, ms: int, undo: Callable[[], None]) -> None:
+    def later(self, ms: int, undo: Callable[[], None]) -> None:
         """Undoes a fault after ``ms``, or when the faults end."""
         self._undo_number += 1
         number = self._undo_number
@@ -445,28 +464,29 @@ class Nemesis:
         limit_ms = settings.tick_ms * settings.sync_limit_ticks
         return 50 + self.prng.below(max(_SPAN_MS, 3 * limit_ms))
 
-    def _sids(self) -> list[int]:
+    def sids(self) -> list[int]:
         return list(self.cluster.machines)
 
     def _machine(self) -> Machine:
-        return self.cluster.machines[self.prng.pick(self._sids())]
+        return self.cluster.machines[self.prng.pick(self.sids())]
 
-    def _up(self) -> list[Machine]:
+    def up(self) -> list[Machine]:
+        """Machines on which a server runs."""
         return [machine for machine in self.cluster.machines.values() if machine.is_up()]
 
     def _some_up(self) -> Machine | None:
-        up = self._up()
+        up = self.up()
         return self.prng.pick(up) if up else None
 
-    def _leader(self) -> Machine | None:
-        for machine in self._up():
+    def leader(self) -> Machine | None:
+        for machine in self.up():
             process = machine.process
             if process is not None and process.server.role.name() == "leader":
                 return machine
         return None
 
     def _pair(self) -> tuple[int, int]:
-        first, second = self.prng.sample(self._sids(), 2)
+        first, second = self.prng.sample(self.sids(), 2)
         return first, second
 
     def _client_hosts(self) -> list[int]:
@@ -478,11 +498,11 @@ class Nemesis:
         source, target = self._pair()
         network = self.cluster.network
         network.slow_pair(source, target, 1 + self.prng.below(300_000))
-        self._later(self._span_ms(), lambda: network.slow_pair(source, target, 0))
+        self.later(self._span_ms(), lambda: network.slow_pair(source, target, 0))
         return True
 
     def _client_delay(self) -> bool:
-        sid = self.prng.pick(self._sids())
+        sid = self.prng.pick(self.sids())
         network = self.cluster.network
         extra = 1 + self.prng.below(300_000)
         outward = self.prng.chance(0.5)
@@ -494,7 +514,7 @@ class Nemesis:
             for source, target in pairs:
                 network.slow_pair(source, target, 0)
 
-        self._later(self._span_ms(), undo)
+        self.later(self._span_ms(), undo)
         return True
 
     def _loss(self) -> bool:
@@ -504,7 +524,7 @@ class Nemesis:
         def undo() -> None:
             network.loss_chance = 0.0
 
-        self._later(self._span_ms(), undo)
+        self.later(self._span_ms(), undo)
         return True
 
     def _clog(self) -> bool:
@@ -516,10 +536,10 @@ class Nemesis:
     def _swizzle_clog(self) -> bool:
         now = self.cluster.scheduler.now_us
         network = self.cluster.network
-        chosen = self.prng.sample(self._sids(), 1 + self.prng.below(len(self._sids())))
+        chosen = self.prng.sample(self.sids(), 1 + self.prng.below(len(self.sids())))
         for sid in chosen:
             until = now + self.prng.below(4_000_000)
-            for other in self._sids():
+            for other in self.sids():
                 if other != sid:
                     network.clog(sid, other, until)
                     network.clog(other, sid, until)
@@ -540,7 +560,8 @@ class Nemesis:
             self.cluster.network.cut_connection(end)
         return True
 
-    def _block(self, pairs: list[tuple[int, int]], ms: int = 0) -> None:
+    def block(self, pairs: list[tuple[int, int]], ms: int = 0) -> None:
+        """Nothing gets through from the first to the second of each pair, for ``ms`` (0: some time)."""
         network = self.cluster.network
         for source, target in pairs:
             network.block(source, target)
@@ -549,30 +570,30 @@ class Nemesis:
             for source, target in pairs:
                 network.unblock(source, target)
 
-        self._later(ms or self._long_span_ms(), undo)
+        self.later(ms or self._long_span_ms(), undo)
 
     def _one_way(self) -> bool:
-        self._block([self._pair()])
+        self.block([self._pair()])
         return True
 
     def _partition(self) -> bool:
-        sids = self.prng.shuffled(self._sids())
+        sids = self.prng.shuffled(self.sids())
         if len(sids) < 2:
             return False
         cut = 1 + self.prng.below(len(sids) - 1)
         part, rest = sids[:cut], sids[cut:]
         pairs = [(a, b) for a in part for b in rest]
-        self._block(pairs + [(b, a) for a, b in pairs])
+        self.block(pairs + [(b, a) for a, b in pairs])
         return True
 
     def _isolate_leader(self) -> bool:
-        leader = self._leader()
+        leader = self.leader()
         if leader is None:
             return False
-        others = [sid for sid in self._sids() if sid != leader.sid]
+        others = [sid for sid in self.sids() if sid != leader.sid]
         outward = [(leader.sid, sid) for sid in others]
         inward = [(sid, leader.sid) for sid in others]
-        self._block(self.prng.pick([outward, inward, outward + inward]))
+        self.block(self.prng.pick([outward, inward, outward + inward]))
         return True
 
     def _flapping(self) -> bool:
@@ -591,12 +612,12 @@ class Nemesis:
             source, target, ms = what
             network = self.cluster.network
             network.block(source, target)
-            self._later(ms, lambda: network.unblock(source, target))
+            self.later(ms, lambda: network.unblock(source, target))
 
     def _client_partition(self) -> bool:
-        sid = self.prng.pick(self._sids())
+        sid = self.prng.pick(self.sids())
         hosts = self._client_hosts()
-        self._block([(sid, host) for host in hosts] + [(host, sid) for host in hosts])
+        self.block([(sid, host) for host in hosts] + [(host, sid) for host in hosts])
         return True
 
     # Processes.
@@ -616,11 +637,12 @@ class Nemesis:
         if self.prng.chance(0.1):
             machine.cut_recovery_at = self.prng.below(20)
         self._waiting[machine.sid] = None
-        self._later(1 + self.prng.below(_RESTART_MS), lambda: self._restart(machine))
+        self.later(1 + self.prng.below(_RESTART_MS), lambda: self._restart(machine))
 
-    def _return_later(self, machine: Machine, ms: int) -> None:
+    def return_later(self, machine: Machine, ms: int) -> None:
+        """Its server is started in ``ms``."""
         self._waiting[machine.sid] = None
-        self._later(ms, lambda: self._restart(machine))
+        self.later(ms, lambda: self._restart(machine))
 
     def _kill(self) -> bool:
         machine = self._some_up()
@@ -631,14 +653,14 @@ class Nemesis:
         return True
 
     def _kill_leader(self) -> bool:
-        leader = self._leader()
+        leader = self.leader()
         if leader is None:
             return False
         leader.kill()
         self._restart_later(leader)
         return True
 
-    def _cut_power(self, machine: Machine, scatter: bool) -> None:
+    def cut_power(self, machine: Machine, scatter: bool) -> None:
         """With ``scatter`` the sectors of one write survive in any order, where that is safe.
 
         Such a tear may look like rot, and a log is refused for it (docs/adr/0020).
@@ -653,15 +675,15 @@ class Nemesis:
         machine = self._some_up()
         if machine is None:
             return False
-        self._cut_power(machine, self.prng.chance(0.3))
+        self.cut_power(machine, self.prng.chance(0.3))
         self._restart_later(machine)
         return True
 
     def _power_cut_of_all(self) -> bool:
-        up = self._up()
+        up = self.up()
         scatter = self.prng.chance(0.3)
         for machine in up:
-            self._cut_power(machine, scatter)
+            self.cut_power(machine, scatter)
             self._restart_later(machine)
         return bool(up)
 
@@ -673,7 +695,7 @@ class Nemesis:
             if self.prng.chance(0.5):
                 machine.kill()
             else:
-                self._cut_power(machine, self.prng.chance(0.3))
+                self.cut_power(machine, self.prng.chance(0.3))
             machine.cut_recovery_at = self.prng.below(12)
             machine.start()
             if machine.process is not None:
@@ -686,7 +708,7 @@ class Nemesis:
         if machine is None:
             return False
         machine.pause()
-        self._later(self._span_ms(), machine.resume)
+        self.later(self._span_ms(), machine.resume)
         return True
 
     def _slow_node(self) -> bool:
@@ -696,7 +718,7 @@ class Nemesis:
         def undo() -> None:
             machine.slowness = 1
 
-        self._later(self._span_ms(), undo)
+        self.later(self._span_ms(), undo)
         return True
 
     def _clock_step(self) -> bool:
@@ -707,49 +729,49 @@ class Nemesis:
     def _clock_rate(self) -> bool:
         machine = self._machine()
         machine.set_rate(self.prng.between(-50_000, 50_000))
-        self._later(self._span_ms() * 2, lambda: machine.set_rate(0))
+        self.later(self._span_ms() * 2, lambda: machine.set_rate(0))
         return True
 
     def _orphaned_leader(self) -> bool:
-        leader = self._leader()
+        leader = self.leader()
         if leader is None:
             return False
-        others = [sid for sid in self._sids() if sid != leader.sid]
+        others = [sid for sid in self.sids() if sid != leader.sid]
         outward = [(leader.sid, sid) for sid in others]
         settings = self.cluster.settings
         limit_ms = settings.tick_ms * settings.sync_limit_ticks
-        self._block(outward + [(b, a) for a, b in outward], limit_ms // 3 + self.prng.below(4 * limit_ms))
+        self.block(outward + [(b, a) for a, b in outward], limit_ms // 3 + self.prng.below(4 * limit_ms))
         if self.prng.chance(0.5):
             # It may lead again, by what it alone has logged; and that must then outlive it.  Or it has only
             # sent it to somebody when it is gone for good.
             if self.prng.chance(0.5):
-                self._strikes["leads"] = Strike(1)
+                self.strikes["leads"] = Strike(1)
             else:
-                self._strikes["snapshot"] = Strike(4)
+                self.strikes["snapshot"] = Strike(4)
         if self.prng.chance(0.5):
             # What it has logged alone by then is found again at its restart.
-            self._later(self.prng.below(limit_ms), lambda: self._end(leader))
+            self.later(self.prng.below(limit_ms), lambda: self.end(leader))
         return True
 
-    def _end(self, machine: Machine) -> None:
+    def end(self, machine: Machine) -> None:
         """The process ends, one way or the other."""
         if machine.is_up() and self.active:
             if self.prng.chance(0.5):
                 machine.kill()
             else:
-                self._cut_power(machine, self.prng.chance(0.3))
+                self.cut_power(machine, self.prng.chance(0.3))
             self._restart_later(machine)
 
     def _standstill(self) -> bool:
         """What was asked for by then is still under way when those who asked have gone, or expire."""
-        leader = self._leader()
+        leader = self.leader()
         if leader is None:
             return False
         settings = self.cluster.settings
         limit_ms = settings.tick_ms * settings.sync_limit_ticks
         until = self.cluster.scheduler.now_us + limit_ms * US_PER_MS * 9 // 10
         network = self.cluster.network
-        for sid in self._sids():
+        for sid in self.sids():
             if sid != leader.sid:
                 network.clog(sid, leader.sid, until)
                 network.clog(leader.sid, sid, until)
@@ -767,12 +789,12 @@ class Nemesis:
             # What others were told must outlive everybody's loss of power.
             how = 1
         skip = prng.below(4) if moment in _FREQUENT else prng.below(2)
-        self._strikes[moment] = Strike(how, skip, prng.pick((0, 0, 1, 3)))
+        self.strikes[moment] = Strike(how, skip, prng.pick((0, 0, 1, 3)))
         return True
 
     def _moment(self, name: str, sid: int) -> None:
         """The monitor saw a server take a step."""
-        strike = self._strikes.get(name)
+        strike = self.strikes.get(name)
         if strike is None or not self.active or strike.only not in (0, sid):
             return
         strike.skip -= 1
@@ -780,66 +802,71 @@ class Nemesis:
             return
         strike.again -= 1
         if strike.again < 0:
-            del self._strikes[name]
+            del self.strikes[name]
         self.cluster.say(f"strike at {sid}: {name}")
         how = strike.how
         if how == 5 and strike.again < 0 and self.prng.chance(0.5):
             # The last time it does not come back so soon.
             how = 0
-        if name in WORKS:
+        if name in WORKS and how != KILLED_AT_WORK:
             # The power goes in the middle of that work.
             self.cluster.network.count("strikes")
             machine = self.cluster.machines[sid]
             if machine.countdown is None:
                 ops = _CRASH_AT_SNAP_OPS if name == "saves a SNAP" else _CRASH_AT_WORK_OPS
-                machine.countdown = Countdown(self.prng.below(ops))
+                first, end = strike.ops or (0, ops)
+                machine.countdown = Countdown(first + self.prng.below(end - first))
             return
         # The event that is going on must end first.
-        self.cluster.scheduler.after(0, self._strike_now, (name, sid, how))
+        self.cluster.scheduler.after(0, self._strike_now, (name, sid, how, strike.ops))
 
-    def _strike_now(self, what: tuple[str, int, int]) -> None:
-        name, sid, how = what
+    def _strike_now(self, what: tuple[str, int, int, tuple[int, int] | None]) -> None:
+        name, sid, how, ops = what
         machine = self.cluster.machines[sid]
         self.cluster.network.count("strikes")
         if how == 3:
-            others = [one for one in self._sids() if one != sid]
+            others = [one for one in self.sids() if one != sid]
             pairs = [(sid, one) for one in others] + [(one, sid) for one in others]
-            self._block(pairs)
+            self.block(pairs)
         elif how == 2:
-            leader = self._leader()
-            self._end(machine if leader is None else leader)
+            leader = self.leader()
+            self.end(machine if leader is None else leader)
         elif how in (1, 4):
             self._strike_all(name, machine, how)
         elif how == 5:
-            self._restart_at_once(machine)
+            self.restart_at_once(machine)
+        elif how == KILLED_AT_WORK and ops is not None:
+            if machine.is_up():
+                machine.kill(ops[0] + self.prng.below(ops[1] - ops[0]))
+                self.return_later(machine, 1 + self.prng.below(50))
         else:
-            self._end(machine)
+            self.end(machine)
 
     def _strike_all(self, name: str, machine: Machine, how: int) -> None:
         """All lose power: what ``machine`` has promised, or told others of, must be found without it."""
         sid = machine.sid
-        up = self._up()
+        up = self.up()
         last = machine if self.prng.chance(0.5) or not up else self.prng.pick(up)
-        leader = self._leader()
+        leader = self.leader()
         if how == 4 and leader is not None:
             # With its leader away, too, what only the two of them have is not found.  An observer comes
             # at once: nobody counts on it, and it has what is not to be.
             last = leader if sid in self.cluster.shape.observers else machine
         for one in up:
             one.disk_stops = frozenset()
-            self._cut_power(one, self.prng.chance(0.3))
+            self.cut_power(one, self.prng.chance(0.3))
             is_late = one is last or (how == 4 and one is leader)
             late = 1_000 + self.prng.below(4_000) if is_late else self.prng.below(500)
-            self._return_later(one, 1 + late)
+            self.return_later(one, 1 + late)
         if self.prng.chance(0.5):
             # Whoever was cut off meets the others again, with what it alone has.
             self.cluster.network.heal()
         if name == "snapshot" and how == 4:
             # It may have more than it is to keep, and nothing to go back to.
-            self._strikes["cut refused"] = Strike(self.prng.pick((0, 1)))
+            self.strikes["cut refused"] = Strike(self.prng.pick((0, 1)))
         elif how == 1 and self.prng.chance(0.4):
             # What one of them alone has it may send to another, and then be gone again.
-            self._strikes["snapshot"] = Strike(4)
+            self.strikes["snapshot"] = Strike(4)
 
     def _crash_at_write(self) -> bool:
         machine = self._some_up()
@@ -859,7 +886,7 @@ class Nemesis:
         if client is None or view is None or not client.is_connected() or client.pending():
             return False
         voters, prng = view.voters(), self.prng
-        outside = [sid for sid in self._sids() if sid not in view.servers]
+        outside = [sid for sid in self.sids() if sid not in view.servers]
         if outside and prng.chance(0.6):
             line = server_line(prng.pick(outside), prng.chance(0.4))
         else:
@@ -883,7 +910,7 @@ class Nemesis:
         def undo() -> None:
             machine.fsync_jitter_us = machine.fsync_us
 
-        self._later(self._span_ms(), undo)
+        self.later(self._span_ms(), undo)
         return True
 
     def _inject(self, operation: str, kind: str) -> bool:
@@ -894,7 +921,7 @@ class Nemesis:
             until = self.cluster.scheduler.now_us + (_SPAN_MS + _RESTART_MS) * US_PER_MS
             self.monitor.promise(machine.sid).may_stop_until_us = until
         machine.disk.inject(operation, kind, skip=self.prng.below(5))
-        self._later(_SPAN_MS, machine.disk.clear_faults)
+        self.later(_SPAN_MS, machine.disk.clear_faults)
         return True
 
     def _stuck_fsync(self) -> bool:
@@ -912,10 +939,10 @@ class Nemesis:
         def undo() -> None:
             machine.log_extra_us = 0
 
-        self._later(self._span_ms(), undo)
+        self.later(self._span_ms(), undo)
         if self.prng.chance(0.7):
             self.cluster.scheduler.after(self.prng.below(300_000), self._snapshot_at, machine)
-            self._strikes["fuzzy snapshot"] = Strike(0)
+            self.strikes["fuzzy snapshot"] = Strike(0)
         return True
 
     def _snapshot(self) -> bool:
@@ -924,7 +951,7 @@ class Nemesis:
             return False
         self._snapshot_at(machine)
         if self.prng.chance(0.5):
-            self._strikes["fuzzy snapshot"] = Strike(self.prng.pick((0, 5)), self.prng.below(2))
+            self.strikes["fuzzy snapshot"] = Strike(self.prng.pick((0, 5)), self.prng.below(2))
         return True
 
     def _snapshot_at(self, machine: Machine) -> None:
@@ -933,28 +960,29 @@ class Nemesis:
 
     def _lone_disk(self) -> bool:
         """What only one has acked is asked of it again, and may not count before it has it again."""
-        leader = self._leader()
-        followers = [machine for machine in self._up() if machine is not leader]
+        leader = self.leader()
+        followers = [machine for machine in self.up() if machine is not leader]
         if leader is None or not followers:
             return False
         alone = self.prng.pick(followers)
         settings = self.cluster.settings
         limit_ms = settings.tick_ms * settings.sync_limit_ticks
-        for machine in self._up():
+        for machine in self.up():
             if machine is not alone:
                 # Beyond the limit a follower is given up, and nobody leads.
                 machine.disk.slow_ms = limit_ms // 2 + self.prng.below(limit_ms // 2)
                 machine.disk.inject("sync", SLOW)
-                self._later(_SPAN_MS, machine.disk.clear_faults)
-        self._strikes["truncated"] = Strike(self.prng.pick((0, 3)))
+                self.later(_SPAN_MS, machine.disk.clear_faults)
+        self.strikes["truncated"] = Strike(self.prng.pick((0, 3)))
         soon_us = self.prng.below(limit_ms * US_PER_MS // 4)
-        self.cluster.scheduler.after(soon_us, self._restart_at_once, alone)
+        self.cluster.scheduler.after(soon_us, self.restart_at_once, alone)
         return True
 
-    def _restart_at_once(self, machine: Machine) -> None:
+    def restart_at_once(self, machine: Machine) -> None:
+        """Its server is killed and started."""
         if machine.is_up() and self.active:
             machine.kill()
-            self._return_later(machine, 1 + self.prng.below(50))
+            self.return_later(machine, 1 + self.prng.below(50))
 
     def _write_error(self) -> bool:
         return self._inject("write", EIO)
@@ -999,7 +1027,7 @@ class Nemesis:
 
     def _victim(self) -> Machine | None:
         """A machine that may lose data now; it is brought down for that."""
-        for sid in self.prng.shuffled(self._sids()):
+        for sid in self.prng.shuffled(self.sids()):
             if self.cluster.machines[sid].lives > 0 and self.is_safe_to_lose(sid):
                 machine = self.cluster.machines[sid]
                 machine.kill()
@@ -1066,7 +1094,7 @@ class Nemesis:
 
     def _clients_move(self) -> bool:
         near = self.cluster.shape.observers
-        sid = self.prng.pick(near if len(near) > 1 and self.prng.chance(0.5) else self._sids())
+        sid = self.prng.pick(near if len(near) > 1 and self.prng.chance(0.5) else self.sids())
         if self.prng.chance(0.3):
             return self._move_clients(sid) > 0
         # What they asked last is still on its way, to their server or from there on, when they are somewhere
@@ -1075,7 +1103,7 @@ class Nemesis:
         extra = 50_000 + self.prng.below(600_000)
         clients = [one.host for one in self.cluster.clients if one.server == sid]
         if self.prng.chance(0.5):
-            pairs = [(sid, other) for other in self._sids() if other != sid]
+            pairs = [(sid, other) for other in self.sids() if other != sid]
         else:
             pairs = [(host, sid) for host in clients]
         for source, target in pairs:
@@ -1085,7 +1113,7 @@ class Nemesis:
             for source, target in pairs:
                 network.slow_pair(source, target, 0)
 
-        self._later(1_000, undo)
+        self.later(1_000, undo)
         self.cluster.scheduler.after(self.prng.below(100_000), self._move_later, sid)
         return True
 
@@ -1120,6 +1148,6 @@ class Nemesis:
 
     def _client_freeze(self) -> bool:
         client = self.prng.pick(self.cluster.clients)
-        hosts = self._sids()
-        self._block([(client.host, sid) for sid in hosts])
+        hosts = self.sids()
+        self.block([(client.host, sid) for sid in hosts])
         return True

@@ -224,14 +224,16 @@ class DiskQueue:
         elif self.waiting and not self.batch:
             self._begin()
 
-    def interrupt(self) -> None:
-        """The process dies now: of the batch under way, some operations have happened."""
+    def interrupt(self, ops: int) -> None:
+        """The process dies now: of the batch under way, ``ops`` operations have happened (-1: some)."""
         if not self.batch or self.broken or self.carried_out:
             return
         disk = self.process.machine.disk
         machine = self.process.machine
         # Most batches are a few operations.
-        countdown = Countdown(machine.prng.below(1 + machine.prng.below(machine.crash_window_ops)))
+        if ops < 0:
+            ops = machine.prng.below(1 + machine.prng.below(machine.crash_window_ops))
+        countdown = Countdown(ops)
         disk.before = countdown.tick
         try:
             self.worker.run(self.batch)
@@ -317,6 +319,8 @@ class Machine:
         self.fsync_jitter_us = 300
         # The log is on a disk of its own, which takes so much longer.
         self.log_extra_us = 0
+        # And so are its snapshots.
+        self.snapshot_extra_us = 0
         self.split_batch_chance = 0.0
         # Why the data was refused at the last start, "" if it was not.
         self.refusal = ""
@@ -372,8 +376,8 @@ class Machine:
         """How long the next batch of disk work takes."""
         delay = self.fsync_us + int(self.prng.spread(self.fsync_jitter_us))
         if is_log:
-            delay += self.log_extra_us
-        return delay * self.slowness if is_log else delay * self.slowness * 2
+            return (delay + self.log_extra_us) * self.slowness
+        return delay * self.slowness * 2 + self.snapshot_extra_us
 
     def start(self) -> bool:
         """Starts the server from its disk; False if its data was refused or the power went again."""
@@ -407,12 +411,15 @@ class Machine:
         process.begin()
         return True
 
-    def kill(self) -> None:
-        """SIGKILL: the process is gone, what it has written stays in the page cache."""
+    def kill(self, ops: int = -1) -> None:
+        """SIGKILL: the process is gone, what it has written stays in the page cache.
+
+        ``ops``: how much of what its disk was at has happened (-1: some of it).
+        """
         process = self.process
         if process is not None:
             self.say(f"{self.sid} is killed")
-            self._end(process)
+            self._end(process, ops)
             for end in list(process.ends.values()):
                 self.network.close(end)
             self.network.owners[self.sid] = NobodyListens()
@@ -444,11 +451,11 @@ class Machine:
         if self.plan.settings.config_file:
             self.config_disk.crash(self.prng if draws is None else draws, scatter)
 
-    def _end(self, process: "Process") -> None:
+    def _end(self, process: "Process", ops: int = -1) -> None:
         process.alive = False
         self.countdown = None
         for queue in (process.log_queue, process.snapshot_queue):
-            queue.interrupt()
+            queue.interrupt(ops)
         self.process = None
         self.paused = False
         self.monitor.ended(process)
@@ -469,9 +476,9 @@ class Machine:
     def hurry(self) -> None:
         """The disk is as fast as ever again."""
         if self.process is not None:
-            self.process.log_queue.resume()
-            self.process.log_queue.hurry()
-            self.process.snapshot_queue.hurry()
+            for queue in (self.process.log_queue, self.process.snapshot_queue):
+                queue.resume()
+                queue.hurry()
 
     def step_wall(self, by_ms: int) -> None:
         """The wall clock is set."""

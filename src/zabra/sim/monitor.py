@@ -8,6 +8,8 @@
   view is on those of a quorum of it, too.
 * *Promises*: who acks an epoch has it on its disk, and who leads in it has a quorum of such.
 * *Durability*: what a disk reported as durable is there after the next start, and epochs never go down.
+* *Votes*: whoever looks for a leader votes with no less than its disk has.
+* *Views*: the view that a new leader puts in force is the start of an epoch's, or a committed txn's.
 * An election comes to an end or waits for somebody; it does not exchange votes for ever.
 * A server neither raises, nor stops, nor refuses its data, unless something was done to its disk.
 
@@ -76,6 +78,8 @@ LEAST_IDLE_US: Final = 300
 # in circles.  Whoever cannot be reached is dialled, and told, about once a second.
 VOTES_MAX: Final = 300
 VOTES_PER_SECOND: Final = 4
+# So many times within a second a server may begin to look for a leader.
+SPELLS_MAX: Final = 20
 # The digest of a tree without txns.
 EMPTY_DIGEST: Final = 0x51C6D660
 _MASK_64: Final = (1 << 64) - 1
@@ -340,6 +344,7 @@ class ClusterMonitor:
             self._check_spinning(process)
         if not serves:
             self._check_election(process)
+            self._check_vote(process)
             process.notes["position"] = -1
             process.notes["checked"] = -1
             process.notes["before"] = zxid
@@ -382,6 +387,8 @@ class ClusterMonitor:
             process.notes["looking"] = looking
             process.notes["looking since"] = self._now_us
             process.votes_heard = 0
+            if looking is not None:
+                self._count_spell(process)
         if process.votes_heard > VOTES_MAX:
             took_us = self._now_us - process.notes["looking since"]
             if process.votes_heard > VOTES_MAX + took_us * VOTES_PER_SECOND * len(self.machines) // 1_000_000:
@@ -390,6 +397,31 @@ class ClusterMonitor:
                     f"server {process.sid} has heard {process.votes_heard} votes in {took_us // 1000} ms",
                 )
                 process.votes_heard = 0
+
+    def _count_spell(self, process: Process) -> None:
+        """One spell without a leader after the other: what is decided is deserted, over and over."""
+        spells: list[int] = process.notes.setdefault("spells", [])
+        spells.append(self._now_us)
+        while spells[0] < self._now_us - 1_000_000:
+            del spells[0]
+        if len(spells) > SPELLS_MAX:
+            self.judgement.complain(
+                "election", f"server {process.sid} has begun to look {len(spells)} times within a second"
+            )
+            spells.clear()
+
+    def _check_vote(self, process: Process) -> None:
+        """Of its own history a server must not know less than its disk when its election begins."""
+        looking = process.server.looking
+        if looking is None or not looking.looking or process.notes.get("voted") is looking:
+            return
+        process.notes["voted"] = looking
+        logged = self._last_txn(self.promise(process.sid).zxid)
+        zxid = process.server.tree.last_processed_zxid
+        if zxid < logged:
+            self.judgement.complain(
+                "vote", f"server {process.sid} votes with 0x{zxid:x}, and its disk has 0x{logged:x}"
+            )
 
     def _check_digest(self, process: Process, zxid: int) -> None:
         tree = process.server.tree
@@ -430,8 +462,8 @@ class ClusterMonitor:
     def _check_establishment(self, sid: int, epoch: int, settled: EnsembleConfig | None = None) -> None:
         """Who leads has a quorum whose disks say so; its own need not be one of them.
 
-        A view that was proposed may be put in force by that (``settled``), although its txn has been lost:
-        then quorums of both have agreed.
+        ``settled``: the view that is put in force by that.  One that was not committed before is so now, by
+        quorums of both, if the new leader has its txn; and if it has not, the view must not be in force.
         """
         view = self.view or self.ensemble
         if view is None:
@@ -441,6 +473,10 @@ class ClusterMonitor:
         agreed = is_quorum(view, holders)
         if settled is not None and settled.version > view.version:
             agreed = agreed and is_quorum(settled, holders)
+            if settled.version & COUNTER_MASK:
+                self.judgement.complain(
+                    "view", f"{sid} puts the view 0x{settled.version:x} in force, whose txn is not in the log"
+                )
             self.view = settled
         if not agreed:
             self.judgement.complain("promise", f"{sid} leads in epoch {epoch}; on the disks are {epochs}")

@@ -9,6 +9,7 @@ from typing import Final
 from zabra.server.settings import Settings
 from zabra.sim.cluster import RELAYS_FOLLOWERS, RELAYS_NONE, RELAYS_TREE, RELAYS_UNLISTED, Shape
 from zabra.sim.faults import KINDS
+from zabra.sim.plots import NEEDS_FOUR, NEEDS_OBSERVERS, NEEDS_RECONFIG, NEEDS_RELAYS, PLOTS
 from zabra.sim.prng import Prng
 from zabra.sim.workload import Appetite, draw_appetite
 
@@ -29,6 +30,10 @@ _RELAYS: Final = (RELAYS_NONE, RELAYS_NONE, RELAYS_FOLLOWERS, RELAYS_TREE, RELAY
 RECONFIG: Final = "reconfig"
 # And a cutter.
 CUT_AT_PACKET: Final = "cut at a packet"
+# How many seeds play a plot.
+_PLOT_CHANCE: Final = 0.5
+# How much oftener one is played that few clusters are made for, where it can be.
+_RARE_WEIGHT: Final = 3
 # The span of the fault kinds that are switched on in one run.
 _MIN_KINDS: Final = 5
 
@@ -77,6 +82,8 @@ class Options:
         self.snapshot_chunks = 64
         # How often, once all are together, the leader is taken from them, and trouble made in what follows.
         self.aftershocks = 0
+        # What is played behind all else (``plots.PLOTS``).
+        self.plots: list[str] = []
 
     def shape(self) -> Shape:
         """The cluster."""
@@ -196,7 +203,28 @@ def draw_options(seed: int) -> Options:
     if RECONFIG in out.faults and (out.groups or (out.voters < 3 and not out.observers)):
         # Only a whole new membership can change groups, and of two voters none can be spared.
         out.faults.remove(RECONFIG)
+    # Drawn last, and played last: whatever else a seed does stays as it was.
+    out.plots = _draw_plots(prng.split("plots"), out)
     return out
+
+
+def _draw_plots(prng: Prng, options: Options) -> list[str]:
+    met = {
+        "": options.voters > 1,
+        NEEDS_RECONFIG: RECONFIG in options.faults,
+        NEEDS_FOUR: options.voters >= 4 or options.groups,
+        NEEDS_OBSERVERS: options.voters > 1 and options.observers > 0 and options.relays == RELAYS_NONE,
+        NEEDS_RELAYS: options.voters > 1 and options.observers > 0 and options.relays != RELAYS_NONE,
+    }
+    best, highest = "", -1.0
+    if prng.chance(_PLOT_CHANCE):
+        for plot in PLOTS:
+            # Each has draws of its own: one plot more takes its share of seeds, the others stay as they were.
+            own = prng.split(plot.name)
+            number = max([own.unit() for _ in range(_RARE_WEIGHT if plot.needs else 1)])
+            if met[plot.needs] and number > highest:
+                best, highest = plot.name, number
+    return [best] if best else []
 
 
 def _draw_faults(prng: Prng, options: Options) -> list[str]:

@@ -17,7 +17,7 @@ from zabra.proto.records import Id
 from zabra.proto.txn import TxnEntry
 from zabra.server.session_claim import FIRST_BYTE
 from zabra.sim import histories
-from zabra.sim.checkers import HistoryChecker, Judgement
+from zabra.sim.checkers import HistoryChecker, Judgement, are_idle_stats
 from zabra.sim.client import SimClient
 from zabra.sim.clock import US_PER_MS
 from zabra.sim.cluster import OBSERVER_MASTER_PORT, QUORUM_PORT, Cluster
@@ -27,6 +27,7 @@ from zabra.sim.machine import Process
 from zabra.sim.model import Model
 from zabra.sim.monitor import ClusterMonitor
 from zabra.sim.options import CUT_AT_PACKET, RECONFIG, Options
+from zabra.sim.plots import Plotter
 from zabra.sim.prng import Prng
 from zabra.sim.publisher import SimPublisher
 from zabra.sim.scenario_faults import stand_at
@@ -119,6 +120,7 @@ class Run:
             self.cluster, self.monitor, prng.split("nemesis"), options.faults, options.fault_gap_ms
         )
         self.nemesis.skip = dict.fromkeys(options.skip)
+        self.plotter = Plotter(self.nemesis, self.programs, self._all_rest, self._limit_ms())
         if CUT_AT_PACKET in options.faults:
             cutter = Cutter(self.cluster.network, (QUORUM_PORT, OBSERVER_MASTER_PORT))
             self.cluster.network.gate = self.nemesis.cutter = cutter
@@ -172,6 +174,10 @@ class Run:
             for number in range(self.options.aftershocks):
                 if not self.report.failed:
                     self._aftershock(number)
+                    self._liveness_phase()
+            for number, name in enumerate(self.options.plots):
+                if not self.report.failed:
+                    self.plotter.play(name, number)
                     self._liveness_phase()
             if not self.report.failed:
                 self._wind_down()
@@ -350,7 +356,8 @@ class Run:
             return
         watches = WatchChecker(checker.events, self.cluster.history, judgement)
         watches.check(chain)
-        SessionChecker(self.monitor, self.cluster, judgement, self.healed_us).check()
+        calms = [*self.plotter.calms, (self.healed_us, self.cluster.scheduler.now_us)]
+        SessionChecker(self.monitor, self.cluster, judgement, calms).check()
         for process in self.cluster.processes():
             self._compare_tree(process, checker.model)
             self._compare_log(process)
@@ -396,7 +403,7 @@ class Run:
         self.report.judgement.count("trees")
         got = {path: (node.data, node.to_stat()) for path, node in tree.nodes.items()}
         due = {path: (node.data, node.stat()) for path, node in model.nodes.items()}
-        for path in ("/zookeeper/config",):
+        for path in ["/zookeeper/config", *(path for path in due if are_idle_stats(model, path))]:
             got.pop(path, None)
             due.pop(path, None)
         if got != due:

@@ -3,7 +3,8 @@
 What a server knows of a session it has from the session's txns and pings; the checker knows less, so it
 asserts what must hold whatever the links did: a session lives at least its timeout after it was created, at
 least its timeout after a new leader was established (every leader starts anew), and, once all faults are
-over, for as long as its client is connected.  (That ephemerals go with it is the model's business.)
+over or clients only keep their sessions, for as long as its client is connected.  (That ephemerals go with
+it is the model's business.)
 """
 
 from typing import Final
@@ -24,12 +25,13 @@ class SessionChecker:
     """Looks at every closeSession that no client asked for."""
 
     def __init__(
-        self, monitor: ClusterMonitor, cluster: Cluster, judgement: Judgement, healed_us: int
+        self, monitor: ClusterMonitor, cluster: Cluster, judgement: Judgement, calms: list[tuple[int, int]]
     ) -> None:
         self.monitor = monitor
         self.cluster = cluster
         self.judgement = judgement
-        self.healed_us = healed_us
+        # From when to when (us) nothing went wrong.
+        self.calms = calms
         # Session -> (from, to) in us during which its client was connected.
         self._connected: dict[int, list[tuple[int, int]]] = {}
 
@@ -76,10 +78,12 @@ class SessionChecker:
                     f"session 0x{session_id:x} expires {lived_ms} ms after it {what}, "
                     f"its timeout is {timeout_ms} ms",
                 )
-        if not self.healed_us or seen_us - self.healed_us < 3 * timeout_ms * US_PER_MS:
+        if not any(
+            calm and calm + 3 * timeout_ms * US_PER_MS <= seen_us <= end for calm, end in self.calms
+        ):
             return
         for start, end in self._connected.get(session_id, []):
-            if start + 2 * timeout_ms * US_PER_MS < seen_us and seen_us < end - US_PER_MS:
+            if start + timeout_ms * US_PER_MS // 2 < seen_us and seen_us < end - US_PER_MS:
                 self.judgement.complain(
                     "expiry", f"session 0x{session_id:x} expires while its client is connected, in calm"
                 )

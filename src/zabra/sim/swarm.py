@@ -40,6 +40,7 @@ VACUITY: Final = (
     "logged txns",
     "promises",
     "aftershocks",
+    "plots",
 )
 # In this share of the seeds of a campaign each kind of fault must have happened.
 KIND_SHARE: Final = 0.05

@@ -98,12 +98,16 @@ def draw_appetite(prng: Prng, think_us: int) -> Appetite:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class BusyProgram:
-    """One client.  ``stopping``: it asks for nothing more (the run winds down)."""
+    """One client.
+
+    ``stopping``: it asks for nothing more (the run winds down); ``resting``: nothing for now.
+    """
 
     def __init__(self, appetite: Appetite, prng: Prng) -> None:
         self.appetite = appetite
         self.prng = prng
         self.stopping = False
+        self.resting = False
         self.asked = 0
         self.done = 0
         self._versions: dict[str, int] = {}
@@ -156,7 +160,7 @@ class BusyProgram:
 
     def fired(self, client: SimClient, event: WatchFired) -> None:
         """Looks again at what changed, as programs do, and often keeps watching."""
-        if self.stopping or not self.prng.chance(0.7):
+        if self.stopping or self.resting or not self.prng.chance(0.7):
             return
         watcher = self._watcher() if self.prng.chance(0.6) else 0
         if event.type == codes.EVENT_NODE_CHILDREN_CHANGED:
@@ -185,7 +189,7 @@ class BusyProgram:
         if self.stopping:
             self._running = False
             return
-        if client.is_connected() and client.pending() < self.appetite.depth:
+        if client.is_connected() and client.pending() < self.appetite.depth and not self.resting:
             self._next(client)
         client.after(1 + int(self.prng.spread(self.appetite.think_us)))
 

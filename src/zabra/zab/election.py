@@ -404,7 +404,9 @@ class FastLeaderElection:
             self._gossip_text = text
             step.notes.append(f"ignoring a configuration that cannot be read: {error}")
             return False
-        if config.version <= self._config.version or config.problem():
+        # Whether a voter may be the only one was for those to say who agreed on it (standaloneEnabled).
+        is_void = len(config.voters()) == 0 and config.problem() != ""
+        if config.version <= self._config.version or is_void:
             self._gossip_text = text
             return False
         step.newer_config = config
