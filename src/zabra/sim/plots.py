@@ -104,8 +104,8 @@ _SILENCE_TICKS: Final = 40
 _LONGEST_ABSENCE_MS: Final = 150_000
 # A write of so many bytes has several sectors.
 _BATCH_BYTES: Final = 1_500
-# Among which disk operations the power goes: of a group commit; while a SNAP replaces the rest.
-_COMMIT_OPS: Final = 4
+# Among which disk operations the power goes: behind a group commit's write; while a SNAP replaces the rest.
+_COMMIT_OPS: Final = (1, 3)
 _ADOPTING_OPS: Final = (6, 18)
 # Or the process dies: while an epoch is written, and gets its name.
 _NAMING_OPS: Final = (3, 6)
@@ -345,7 +345,7 @@ class Plotter:
 
         self._until(is_enough, self._sync_limit_ms() // 2)
         for machine in machines:
-            machine.countdown = Countdown(prng.below(_COMMIT_OPS))
+            machine.countdown = Countdown(_COMMIT_OPS[0] + prng.below(_COMMIT_OPS[1] - _COMMIT_OPS[0]))
             self._stop_disk(machine, ())
         came_off = self._until(lambda: len(self.nemesis.up()) < len(machines))
         self.cluster.run_ms(100)
