@@ -100,6 +100,12 @@ def test_a_write_that_happened_in_part_is_torn() -> None:
             assert judge(kept).verdict == fmt.TORN, cut
 
 
+def test_a_tear_inside_the_head_of_an_entry() -> None:
+    """What is there of its length may end with 0x42; compiled, that was an error of slicing once."""
+    head = bytes.fromhex("00000000cc541fe7 0042")
+    assert fmt.judge_tail(head, 512 - fmt.ENTRY_HEAD_BYTES, 8192, 7).verdict == fmt.TORN
+
+
 def test_zeroed_bytes_before_valid_entries_are_rot() -> None:
     """Upstream takes the zeros for the end of the log and loses what follows."""
     second = len(fmt.encode_entries(TXNS[:1]))

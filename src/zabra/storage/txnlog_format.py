@@ -262,6 +262,9 @@ def _torn_shape(rest: bytes, offset: i64, file_size: i64) -> str:
         if written < length + ENTRY_OVERHEAD_BYTES and rest[written - 1] != END_BYTE:
             return ""
         return "the checksum of a txn does not match"
+    # (Compiled, a slice that would end before it begins is an error.)
+    if written <= ENTRY_HEAD_BYTES:
+        return ""
     if rest[written - 1] == END_BYTE and zlib.adler32(rest[ENTRY_HEAD_BYTES : written - 1]) == checksum:
         return "the length of a txn does not match"
     return ""
