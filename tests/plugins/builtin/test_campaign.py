@@ -74,6 +74,10 @@ def test_a_server_on_its_own_that_is_killed(chosen, tmp_path):
         await asyncio.to_thread(server.start, START_S)
         async with AsyncClient(server.address, 20_000) as client:
             await client.create(TOP)
+        # A snapshot is what they begin with; only what comes then is published.
+        publishers = {name: target for name, target in chosen.items() if name != "door"}
+        await until_published(server, publishers, zxid_of(server))
+        await until(chosen["door"].has_begun)
         is_over = False
         writer = PipelinedWriter(server.address, rng, 0, lambda: False)
         writing = asyncio.create_task(writer.run(lambda: is_over))

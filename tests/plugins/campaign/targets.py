@@ -136,6 +136,10 @@ class DoorTarget:
     def close(self) -> None:
         self.kill()
 
+    def has_begun(self) -> bool:
+        """Whether the reader has written down anything."""
+        return self._file.exists() and self._file.stat().st_size > 0
+
     def has(self, zxid: int) -> bool:
         if not self._file.exists():
             return False
