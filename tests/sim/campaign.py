@@ -141,6 +141,11 @@ def pair(*values: float) -> str:
     return ", ".join(map(_number, values))
 
 
+def _failures(seeds: Sequence[int]) -> str:
+    """How many, and which."""
+    return f"{len(seeds)}: {', '.join(map(str, seeds))}" if seeds else "0"
+
+
 def sum_table(lines: Sequence[str]) -> str:
     """The ledger as tables: what was run, what was seen, every kind of fault."""
     if not lines:
@@ -153,7 +158,7 @@ def sum_table(lines: Sequence[str]) -> str:
     rows = [
         ("seeds", f"{_number(seeds)}, of which {_number(total['units'])} are whole units of row R1"),
         ("campaigns", f"{len(lines)}, {days[0]} to {days[-1]}"),
-        ("violations", _number(len(total["failed"]))),
+        ("seeds that failed, each looked into", _failures(total["failed"])),
         ("simulated hours, CPU minutes", pair(total["simulated_s"] / 3600, total["cpu_s"] / 60)),
         ("operations checked", _number(total["ops"])),
         ("txns committed, deliveries", pair(counts["txns"], counts["deliveries"])),
