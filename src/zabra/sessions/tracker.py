@@ -14,7 +14,7 @@ from zabra.proto.errors import KeeperError
 from zabra.proto.request import OWNER_NONE
 
 # For so many ticks it is known of a session that it has ended (``SessionTracker.end``): what a learner has
-# not brought to the leader by then never comes, since it is given up after syncLimit.
+# not brought to the leader by then never comes, since it is given up after syncLimit (5 as a rule).
 ENDED_KEPT_TICKS: Final = 60
 
 

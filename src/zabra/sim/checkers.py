@@ -459,16 +459,22 @@ def _shown_acl(acl: list[ACL], ids: list[Id]) -> list[ACL]:
     ]
 
 
-def _multi_read(model: Model, r: Reader, ids: list[Id]) -> list[Any]:
-    out: list[Any] = []
+def _parts_read(r: Reader) -> list[tuple[int, str]]:
+    """What a multiRead asks for: op and path of each part."""
+    out: list[tuple[int, str]] = []
     while True:
         op = r.read_int()
         done = r.read_bool()
         r.read_int()
         if done:
             return out
-        asked = GetDataRequest.decode(r)
-        node = model.nodes.get(asked.path)
+        out.append((op, GetDataRequest.decode(r).path))
+
+
+def _multi_read(model: Model, r: Reader, ids: list[Id]) -> list[Any]:
+    out: list[Any] = []
+    for op, path in _parts_read(r):
+        node = model.nodes.get(path)
         if node is None:
             out.append((codes.OP_ERROR, codes.ERR_NO_NODE))
         elif not may(node.acl, codes.PERM_READ, ids):
@@ -477,6 +483,7 @@ def _multi_read(model: Model, r: Reader, ids: list[Id]) -> list[Any]:
             out.append((op, node.data, node.stat()))
         else:
             out.append((op, sorted(node.children)))
+    return out
 
 
 def reads_idle_stats(model: Model, one: Invocation) -> bool:
@@ -501,14 +508,7 @@ def _paths_read(one: Invocation) -> list[str]:
         return []
     if one.op != codes.OP_MULTI_READ:
         return [r.read_ustring()]
-    out: list[str] = []
-    while True:
-        r.read_int()
-        done = r.read_bool()
-        r.read_int()
-        if done:
-            return out
-        out.append(GetDataRequest.decode(r).path)
+    return [path for _, path in _parts_read(r)]
 
 
 def decode_read(one: Invocation) -> Any:

@@ -138,11 +138,11 @@ class Proposing(Role):
     def commit_next(self, zxid: i64) -> None:
         """The oldest pending txn, which must be ``zxid``, is committed."""
         write = self.pending.take()
-        host = self.host
         header = write.entry.header
         assert header.zxid == zxid, f"commit of 0x{zxid:x}, but 0x{header.zxid:x} is next"
         self.serving.commit(write.entry, write.request if write.request.conn_id != 0 else None)
         if header.type == codes.OP_CLOSE_SESSION:
+            host = self.host
             if host.settings.local_sessions_enabled:
                 self.sessions.end(header.client_id, host.now_ms)
             else:
