@@ -126,3 +126,12 @@ def test_it_is_known_for_a_while_that_a_session_has_ended():
     tracker.end(3, 500 + ENDED_KEPT_TICKS * TICK)
     assert not tracker.has_ended(1)
     assert tracker.has_ended(2)
+
+
+def test_where_learners_may_be_far_behind_it_is_known_for_longer():
+    tracker = SessionTracker(TICK, 0, 50)
+    tracker.end(1, 0)
+    tracker.end(2, 200 * TICK - 1)
+    assert tracker.has_ended(1)
+    tracker.end(3, 200 * TICK)
+    assert not tracker.has_ended(1)

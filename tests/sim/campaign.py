@@ -167,6 +167,7 @@ def sum_table(lines: Sequence[str]) -> str:
         ("leaders established", _number(counts["leaders"])),
         ("syncs by DIFF, by TRUNC, by SNAP", pair(diffs, counts["truncs"], counts["snap syncs"])),
         ("SNAPs of observers, cuts refused", pair(counts["observer snap syncs"], counts["truncs refused"])),
+        ("votes that came twice", _number(counts.get("votes twice", 0))),
         ("reconfigurations", _number(counts["reconfigurations"])),
         ("epochs that were used up", _number(counts["rollovers"])),
         ("starts, with a tail nobody had committed", pair(counts["recoveries"], counts["uncommitted tails"])),

@@ -3,9 +3,19 @@
 import pytest
 
 from zabra.proto import codes
+from zabra.proto.notification import encode_initial_message, frame_notification
 from zabra.proto.packets import encode_packet
 from zabra.sim.events import Scheduler
-from zabra.sim.gate import ACKLD, RAW_BYTES, SNAPSHOT_BYTES, SNAPSHOT_END, Cutter, Gate, Splitter
+from zabra.sim.gate import (
+    ACKLD,
+    RAW_BYTES,
+    SNAPSHOT_BYTES,
+    SNAPSHOT_END,
+    Cutter,
+    Gate,
+    Splitter,
+    VoteDoubler,
+)
 from zabra.sim.network import End, Network
 from zabra.sim.prng import Prng
 
@@ -145,3 +155,51 @@ def test_so_many_packets_pass_before_it() -> None:
     network.scheduler.run_until(20_000)
     assert far.data == ack * 3
     assert (near.lost, far.lost) == (1, 1)
+
+
+def doubled(chance: float) -> tuple[VoteDoubler, Network]:
+    network = Network(Scheduler(), Prng(1, "network"))
+    doubler = VoteDoubler(network, PORT, Prng(1, "votes"), chance)
+    network.gate, network.tap = doubler, doubler.heard
+    return doubler, network
+
+
+def connect(network: Network) -> tuple[Listener, Listener]:
+    near, far = Listener(), Listener()
+    network.owners[2] = far
+    network.dial(1, near, PORT, [2], 1, 1000)
+    network.scheduler.run_until(network.scheduler.now_us + 10_000)
+    return near, far
+
+
+def test_a_vote_that_is_heard_and_sent_again_over_the_next_connection_comes_twice() -> None:
+    _, network = doubled(0.0)
+    hello = encode_initial_message(1, [("10.0.0.1", PORT)], False)
+    votes = [frame_notification(bytes([number]) * 40) for number in (1, 2)]
+    # The dialer's second connection brings what it last sent on the first, and so does the other's answer.
+    said = [hello[:5], hello[5:] + votes[0] + votes[1][:7], votes[1][7:]], [hello + votes[1], votes[0]]
+    answers = [votes[1]], [votes[1], votes[0]]
+    for mine, theirs in zip(said, answers, strict=True):
+        near, far = connect(network)
+        assert near.end is not None
+        assert far.end is not None
+        for end, parts in ((near.end, mine), (far.end, theirs)):
+            for part in parts:
+                network.send(end, part)
+                network.scheduler.run_until(network.scheduler.now_us + 10_000)
+    assert network.counts == {"votes twice": 2}
+
+
+def test_a_connection_breaks_behind_a_vote_and_behind_nothing_else() -> None:
+    doubler, network = doubled(1.0)
+    near, far = connect(network)
+    assert near.end is not None
+    network.send(near.end, b"a vote")
+    network.scheduler.run_until(20_000)
+    assert (far.data, near.lost, far.lost) == (b"a vote", 1, 1)
+    doubler.port = PORT + 1
+    near, far = connect(network)
+    assert near.end is not None
+    network.send(near.end, b"a packet")
+    network.scheduler.run_until(40_000)
+    assert (far.data, near.lost, far.lost) == (b"a packet", 0, 0)

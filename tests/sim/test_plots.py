@@ -5,7 +5,7 @@ from tests.sim.planted import Plant, planted
 
 from zabra.sim.cluster import RELAYS_NONE, RELAYS_TREE
 from zabra.sim.options import RECONFIG, Options, draw_options
-from zabra.sim.plots import PLOT_NAMES
+from zabra.sim.plots import PLOT_NAMES, PLOTS
 from zabra.sim.run import Report, Run
 
 # Of the tries, one at least must do.
@@ -96,7 +96,9 @@ def test_it_shows_the_bug_that_it_is_for(name: str, rule: str, plant: Plant) -> 
 def test_plots_are_drawn_last() -> None:
     drawn = [draw_options(seed) for seed in range(1, 1001)]
     assert {name for options in drawn for name in options.plots} == set(PLOT_NAMES)
-    assert all(len(options.plots) <= 1 for options in drawn)
+    beside = {plot.name for plot in PLOTS if plot.beside}
+    assert all(len([name for name in options.plots if name not in beside]) <= 1 for options in drawn)
+    assert any(not beside.isdisjoint(options.plots) for options in drawn)
     # Whoever plays one does everything else first: up to there a run is as it was before there were any.
     with_plot = next(options for options in drawn if options.plots == ["silence"] and options.voters == 3)
     without = draw_options(with_plot.seed)

@@ -44,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
     if given.faults:
         for kind in KINDS:
             print(f"{kind.name:24} {kind.text}")
-        print("\nPlots, at most one in a run, behind all else:")
+        print("\nPlots, at most one in a run and maybe the last one too, behind all else:")
         for plot in PLOTS:
             print(f"{plot.name:24} {plot.text}")
         return 0

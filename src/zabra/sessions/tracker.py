@@ -13,9 +13,11 @@ from zabra.proto import codes
 from zabra.proto.errors import KeeperError
 from zabra.proto.request import OWNER_NONE
 
-# For so many ticks it is known of a session that it has ended (``SessionTracker.end``): what a learner has
-# not brought to the leader by then never comes, since it is given up after syncLimit (5 as a rule).
+# For so many ticks at least it is known of a session that it has ended (``SessionTracker.end``), and for so
+# many times a learner's syncLimit: what has not come to the leader by then never comes, since whoever brings
+# it, and each relay on the way, is given up after syncLimit.
 ENDED_KEPT_TICKS: Final = 60
+ENDED_KEPT_LIMITS: Final = 4
 
 
 class TrackedSession:
@@ -32,12 +34,16 @@ class TrackedSession:
 
 
 class SessionTracker:
-    """The sessions one server is responsible for expiring; ``tick_ms`` is the bucket width."""
+    """The sessions one server is responsible for expiring.
 
-    __slots__ = ("_buckets", "_ended", "_ended_order", "_sessions", "_swept_ms", "tick_ms")
+    ``tick_ms`` is the bucket width, ``sync_limit_ticks`` how long learners may be behind.
+    """
 
-    def __init__(self, tick_ms: int, now_ms: int) -> None:
+    __slots__ = ("_buckets", "_ended", "_ended_order", "_kept_ms", "_sessions", "_swept_ms", "tick_ms")
+
+    def __init__(self, tick_ms: int, now_ms: int, sync_limit_ticks: int = 0) -> None:
         self.tick_ms: i64 = tick_ms
+        self._kept_ms: i64 = max(ENDED_KEPT_TICKS, ENDED_KEPT_LIMITS * sync_limit_ticks) * tick_ms
         self._sessions: dict[int, TrackedSession] = {}
         self._buckets: dict[int, dict[int, None]] = {}
         self._swept_ms: i64 = self._round_up(now_ms)
@@ -130,7 +136,7 @@ class SessionTracker:
             del self._ended[order.popleft()[1]]
         if session_id not in self._ended:
             self._ended[session_id] = None
-            order.append((now_ms + ENDED_KEPT_TICKS * self.tick_ms, session_id))
+            order.append((now_ms + self._kept_ms, session_id))
 
     def has_ended(self, session_id: int) -> bool:
         """Whether there was such a session lately."""

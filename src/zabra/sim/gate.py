@@ -10,9 +10,11 @@ from typing import Final
 
 from zabra.jute.primitives import JuteError
 from zabra.proto import codes
+from zabra.proto.notification import InitialMessage, decode_initial_message
 from zabra.proto.packets import PacketBuffer
 from zabra.proto.records import QuorumPacket
 from zabra.sim.network import End, Network
+from zabra.sim.prng import Prng
 
 # The kind of a piece of a snapshot's stream, which is no packet.
 SNAPSHOT_BYTES: Final = -1001
@@ -145,6 +147,63 @@ class Cutter:
                 return True
         self._begun[serial] = begun + len(data) - whole
         return False
+
+
+class VoteDoubler:
+    """Breaks election connections behind what is sent (``Network.gate``), and counts votes that come twice.
+
+    ``chance`` is how often it does; ``others`` stood in the network's way before.
+
+    The protocol sends its newest vote again over a connection made anew, whether the old one has swallowed
+    it or not; so a vote comes twice where a connection broke behind it.  What arrives is heard at the
+    network's ``tap``.
+    """
+
+    def __init__(self, network: Network, port: int, prng: Prng, chance: float) -> None:
+        self.network = network
+        self.port = port
+        self.prng = prng
+        self.chance = chance
+        self.others = network.gate
+        self._buffers: dict[int, bytes] = {}
+        # Streams whose first bytes say who dials: not those that had begun before.
+        self._oldest = network.newest_serial() + 1
+        self._greeted: dict[int, None] = {}
+        # By sending and receiving host: over which stream its last vote came, and the vote.
+        self._last: dict[tuple[int, int], tuple[int, bytes]] = {}
+
+    def sent(self, end: End, data: bytes) -> bool:
+        """Takes what nothing shall come behind."""
+        if end.port != self.port:
+            return self.others is not None and self.others.sent(end, data)
+        if not self.prng.chance(self.chance):
+            return False
+        self.network.send_on(end, data)
+        self.network.break_behind(end)
+        return True
+
+    def heard(self, serial: int, host: int, target: int, port: int, data: bytes) -> None:
+        """Bytes that are handed over."""
+        if port != self.port:
+            return
+        buffer = self._without_hello(serial, self._buffers.get(serial, b"") + data)
+        while len(buffer) >= 4 and len(buffer) >= (end := 4 + int.from_bytes(buffer[:4], "big")):
+            vote, buffer = buffer[:end], buffer[end:]
+            before = self._last.get((host, target))
+            if before is not None and before[0] != serial and before[1] == vote:
+                self.network.count("votes twice")
+            self._last[host, target] = (serial, vote)
+        self._buffers[serial] = buffer
+
+    def _without_hello(self, serial: int, buffer: bytes) -> bytes:
+        """What a stream has said behind the initial message, with which a dialer's (even serial) begins."""
+        if serial < self._oldest or serial % 2 or serial in self._greeted:
+            return buffer
+        hello = decode_initial_message(buffer)
+        if not isinstance(hello, InitialMessage):
+            return buffer
+        self._greeted[serial] = None
+        return buffer[hello.size :]
 
 
 class _Stream:

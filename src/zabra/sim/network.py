@@ -203,6 +203,10 @@ class Network:
         for end in self._stalled.pop(key, []):
             self.scheduler.after(self.prng.below(self.retransmit_us), self._deliver, end)
 
+    def newest_serial(self) -> int:
+        """The serial of the newest connection's end."""
+        return self._serial + 1
+
     def connections(self) -> list[End]:
         """One end of every open connection, in the order they were made."""
         return [end for end in self._ends.values() if end.alive and end.peer is not None]

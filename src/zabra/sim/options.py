@@ -218,13 +218,14 @@ def _draw_plots(prng: Prng, options: Options) -> list[str]:
     }
     best, highest = "", -1.0
     if prng.chance(_PLOT_CHANCE):
-        for plot in PLOTS:
+        for plot in [one for one in PLOTS if not one.beside]:
             # Each has draws of its own: one plot more takes its share of seeds, the others stay as they were.
             own = prng.split(plot.name)
             number = max([own.unit() for _ in range(_RARE_WEIGHT if plot.needs else 1)])
             if met[plot.needs] and number > highest:
                 best, highest = plot.name, number
-    return [best] if best else []
+    beside = [plot for plot in PLOTS if plot.beside and met[plot.needs]]
+    return [best] * bool(best) + [one.name for one in beside if prng.split(one.name).chance(one.beside)]
 
 
 def _draw_faults(prng: Prng, options: Options) -> list[str]:

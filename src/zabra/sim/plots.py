@@ -2,8 +2,9 @@
 
 A fault that is drawn comes at any moment, and a strike at one step of a server.  Some bugs take five things
 in a row, each of them at its moment; ``PLOTS`` is their list, part of the written fault model.  A seed draws
-at most one, which is played behind everything else that the seed does, so that a run is the same up to there
-whatever plots there are; when it is over, everybody must come together as after any other trouble.
+at most one, and maybe one of those that are played beside others.  They are played behind everything else
+that the seed does, so that a run is the same up to there whatever plots there are; when one is over,
+everybody must come together as after any other trouble.
 
 Faults happen at the doors only, as elsewhere; beside that an operator's settings may be changed.  A plot for
 which the cluster is not made, or that something else gets in the way of, does not come off.
@@ -17,8 +18,9 @@ from zabra.server.ready import DISK_APPEND, DISK_CURRENT_EPOCH, DISK_SNAPSHOT_BE
 from zabra.server.reconfig import next_file_name
 from zabra.server.roles.learning import BROADCAST, Learning
 from zabra.sim.clock import US_PER_MS
-from zabra.sim.cluster import Cluster, server_line
+from zabra.sim.cluster import ELECTION_PORT, Cluster, server_line
 from zabra.sim.faults import KILLED_AT_WORK, Nemesis, Strike, take_snapshot
+from zabra.sim.gate import VoteDoubler
 from zabra.sim.machine import Countdown, Machine
 from zabra.sim.monitor import ClusterMonitor, is_quorum
 from zabra.sim.prng import Prng
@@ -33,14 +35,18 @@ NEEDS_FOUR: Final = "four voters, or weights"
 
 
 class Plot:
-    """One plot: its name, what happens, and what it needs of the cluster."""
+    """One plot: its name, what happens, and what it needs of the cluster.
 
-    __slots__ = ("name", "needs", "text")
+    ``beside`` is how likely a seed plays it behind whatever other plot it has drawn; 0: it is one of those.
+    """
 
-    def __init__(self, name: str, text: str, needs: str = "") -> None:
+    __slots__ = ("beside", "name", "needs", "text")
+
+    def __init__(self, name: str, text: str, needs: str = "", beside: float = 0.0) -> None:
         self.name = name
         self.text = text
         self.needs = needs
+        self.beside = beside
 
 
 PLOTS: Final = (
@@ -94,6 +100,11 @@ PLOTS: Final = (
         "a view is proposed, and everybody loses power before its txn is on any disk",
         NEEDS_RECONFIG,
     ),
+    Plot(
+        "votes come twice",
+        "connections break behind the votes of an election, which are sent again over the next ones",
+        beside=0.2,
+    ),
 )
 PLOT_NAMES: Final = tuple(plot.name for plot in PLOTS)
 
@@ -109,6 +120,8 @@ _COMMIT_OPS: Final = (1, 3)
 _ADOPTING_OPS: Final = (6, 18)
 # Or the process dies: while an epoch is written, and gets its name.
 _NAMING_OPS: Final = (3, 6)
+# Behind how many of the votes a connection breaks.
+_BREAKING: Final = 0.25
 
 
 class Plotter:
@@ -144,6 +157,7 @@ class Plotter:
             "shrinking view": self._shrinking_view,
             "lonely view": self._lonely_view,
             "lost view": self._lost_view,
+            "votes come twice": self._votes_come_twice,
         }
         assert set(self._plots) == set(PLOT_NAMES)
 
@@ -630,3 +644,19 @@ class Plotter:
             self._stop_disk(machine, ())
         self.cluster.run_ms(500)
         return came_off
+
+    def _votes_come_twice(self, prng: Prng) -> bool:
+        """Also to those that have decided: it goes on for a while when somebody leads."""
+        leader = self.nemesis.leader()
+        if leader is None:
+            return False
+        network = self.cluster.network
+        before = network.counts.get("votes twice", 0)
+        doubler = VoteDoubler(network, ELECTION_PORT, prng, _BREAKING)
+        network.gate, network.tap = doubler, doubler.heard
+        is_led = self._leads(self.nemesis.sids())
+        self.nemesis.end(leader)
+        self._until(is_led, self._ticks(20))
+        self.cluster.run_ms(100 + prng.below(self._ticks(3)))
+        network.gate, network.tap = doubler.others, None
+        return network.counts.get("votes twice", 0) > before

@@ -41,6 +41,7 @@ VACUITY: Final = (
     "promises",
     "aftershocks",
     "plots",
+    "votes twice",
 )
 # In this share of the seeds of a campaign each kind of fault must have happened.
 KIND_SHARE: Final = 0.05

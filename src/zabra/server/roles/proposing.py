@@ -63,7 +63,9 @@ class Proposing(Role):
         self.serving: Serving = serving
         # When sessions were last looked at.
         self.awake_ms: i64 = host.now_ms
-        self.sessions: SessionTracker = SessionTracker(host.settings.tick_ms, host.now_ms)
+        self.sessions: SessionTracker = SessionTracker(
+            host.settings.tick_ms, host.now_ms, host.settings.sync_limit_ticks
+        )
         self.prep: Prep = self.new_prep(host.tree.last_processed_zxid)
         # Proposed and not committed, in order.
         self.pending: Fifo[PendingWrite] = Fifo()
