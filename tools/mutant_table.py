@@ -708,7 +708,7 @@ MUTANTS: Final = (
             _WORKER,
             "            command.refused = not self._store.truncate(command.zxid)\n",
             "            if not self._store.truncate(command.zxid):\n"
-            "                raise ValueError(\"no snapshot to start from\")\n",
+            '                raise ValueError("no snapshot to start from")\n',
         ),
         needs=("snapshot of a tail",),
     ),
@@ -897,5 +897,38 @@ MUTANTS: Final = (
         "early decisions that were deserted at once were followed by more of them, hundreds a second",
         (_ELECTION, " or self._desertions >= DESERTIONS_MAX:", ":"),
         needs=("missing link",),
+    ),
+    Mutant(
+        "own-ended-session-forgotten",
+        "with local sessions, a write on its way when its session was closed was taken for somebody's local one",
+        (
+            _PREP,
+            " and session_id not in sessions and not sessions.has_ended(session_id):",
+            " and session_id not in sessions:",
+        ),
+        needs=("local_sessions",),
+    ),
+    Mutant(
+        "own-upgrading-session-unheard",
+        "a session that was becoming global was heard by its own server alone, and expired at the leader",
+        (
+            _SERVING,
+            "            if not conn.is_local or conn.session_id in self.local.upgrading:\n",
+            "            if not conn.is_local:\n",
+        ),
+        needs=("local_sessions",),
+    ),
+    Mutant(
+        "vote-counted-twice",
+        "classic: a vote that is sent again over a new connection counts as another server's",
+        (
+            _ELECTION,
+            "        self._received[sid] = self._vote_of(n)\n",
+            "        known = self._received.get(sid)\n"
+            "        again = known is not None and known.matches(self._vote_of(n))\n"
+            "        rest = [one for one in sorted(self._view) if one not in self._received] if again else []\n"
+            "        self._received[rest[0] if rest else sid] = self._vote_of(n)\n",
+        ),
+        needs=("votes come twice",),
     ),
 )

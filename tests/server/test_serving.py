@@ -257,6 +257,25 @@ def test_a_local_session_becomes_global_with_its_first_ephemeral():
     assert drive.server.tree.find("/e") is None
 
 
+def test_a_session_that_becomes_global_slowly_is_heard_meanwhile():
+    drive = Drive(local_settings(True))
+    conn = drive.connect(timeout_ms=4000)
+    drive.begin()
+    drive.server.data_received(conn, create_frame(1, "/e", codes.MODE_EPHEMERAL))
+    tokens = [command.token for command in drive.server.ready().disk]
+    for xid in (2, 3, 4):
+        drive.now_ms += 3000
+        drive.begin()
+        drive.server.data_received(conn, frame(xid, codes.OP_PING))
+        tokens += [command.token for command in drive.server.ready().disk]
+    assert len(tokens) == 1
+    drive.begin()
+    drive.server.disk_done(tokens[0])
+    drive.end()
+    assert drive.server.tree.find("/e") is not None
+    assert conn not in drive.closed
+
+
 def test_a_local_session_expires_like_any_other():
     drive = Drive(local_settings(False))
     conn = drive.connect(timeout_ms=4000)

@@ -214,7 +214,8 @@ class Serving:
         if conn.state == CONN_OPEN:
             if conn.is_local:
                 self.local.touch(conn.session_id, conn.timeout_ms)
-            else:
+            # One that is becoming global is so to the leader before it is here.
+            if not conn.is_local or conn.session_id in self.local.upgrading:
                 self.role.touch(conn.session_id, conn.timeout_ms)
         pos = self.parse(conn, data)
         if pos < len(data) and conn.state != CONN_CLOSED:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from zabra.client import calls
+from zabra.config.ensemble import EnsembleConfig
 from zabra.jute.primitives import JuteError, Reader
 from zabra.proto import codes
 from zabra.proto.errors import KeeperError
@@ -56,6 +57,20 @@ WRITES: Final = frozenset(
 _UNCHECKED_READS: Final = frozenset(
     {codes.OP_SYNC, codes.OP_ADD_WATCH, codes.OP_CHECK_WATCHES, codes.OP_REMOVE_WATCHES}
 )
+
+
+def is_quorum(view: EnsembleConfig, sids: Sequence[int]) -> bool:
+    """Whether so many servers decide, naively: most voters, or most weight in most groups."""
+    if not view.groups:
+        voters = [sid for sid, server in view.servers.items() if not server.observer]
+        return 2 * sum(sid in sids for sid in voters) > len(voters)
+    deciding = 0
+    counted = 0
+    for group in view.groups.values():
+        total = sum(view.weights.get(sid, 1) for sid in group)
+        counted += total > 0
+        deciding += 2 * sum(view.weights.get(sid, 1) for sid in group if sid in sids) > total
+    return 2 * deciding > counted
 
 
 class Violation:

@@ -10,7 +10,7 @@
 * *Durability*: what a disk reported as durable is there after the next start, and epochs never go down.
 * *Votes*: whoever looks for a leader votes with no less than its disk has.
 * *Views*: the view that a new leader puts in force is the start of an epoch's, or a committed txn's.
-* An election comes to an end or waits for somebody; it does not exchange votes for ever.
+* Elections: see ``election_checker``.
 * A server neither raises, nor stops, nor refuses its data, unless something was done to its disk.
 
 Names are those of upstream's TLA+ specifications.
@@ -18,7 +18,7 @@ Names are those of upstream's TLA+ specifications.
 
 import traceback
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from zabra.config.ensemble import EnsembleConfig
@@ -36,7 +36,8 @@ from zabra.server.ready import (
     DiskCommand,
 )
 from zabra.server.recovery import Recovered
-from zabra.sim.checkers import Judgement
+from zabra.sim.checkers import Judgement, is_quorum
+from zabra.sim.election_checker import ElectionChecker
 from zabra.sim.machine import Machine, Process
 from zabra.storage.epochs import ACCEPTED_EPOCH, CURRENT_EPOCH
 from zabra.storage.errors import StorageError
@@ -74,29 +75,9 @@ COUNTER_MASK: Final = 0xFFFFFFFF
 IDLE_TURNS_MAX: Final = 300
 # ... are spinning when they come faster than this on average (us).
 LEAST_IDLE_US: Final = 300
-# An election in which a server hears so many votes, and so many more for each second and member, goes round
-# in circles.  Whoever cannot be reached is dialled, and told, about once a second.
-VOTES_MAX: Final = 300
-VOTES_PER_SECOND: Final = 4
-# So many times within a second a server may begin to look for a leader.
-SPELLS_MAX: Final = 20
 # The digest of a tree without txns.
 EMPTY_DIGEST: Final = 0x51C6D660
 _MASK_64: Final = (1 << 64) - 1
-
-
-def is_quorum(view: EnsembleConfig, sids: Sequence[int]) -> bool:
-    """Whether so many servers decide, naively: most voters, or most weight in most groups."""
-    if not view.groups:
-        voters = [sid for sid, server in view.servers.items() if not server.observer]
-        return 2 * sum(sid in sids for sid in voters) > len(voters)
-    deciding = 0
-    counted = 0
-    for group in view.groups.values():
-        total = sum(view.weights.get(sid, 1) for sid in group)
-        counted += total > 0
-        deciding += 2 * sum(view.weights.get(sid, 1) for sid in group if sid in sids) > total
-    return 2 * deciding > counted
 
 
 def _epoch_on(machine: Machine, name: str) -> int:
@@ -181,6 +162,7 @@ class ClusterMonitor:
         # Whoever reads along: ("disks" or "commits", a line).
         self.listener: Callable[[str, str], None] | None = None
         self._digests: list[int] = []
+        self.elections = ElectionChecker()
 
     def promise(self, sid: int) -> Promise:
         """A machine's promise."""
@@ -343,7 +325,7 @@ class ClusterMonitor:
         if process.idle_turns > IDLE_TURNS_MAX:
             self._check_spinning(process)
         if not serves:
-            self._check_election(process)
+            self.elections.look_at(process, self.judgement, self._now_us, len(self.machines))
             self._check_vote(process)
             process.notes["position"] = -1
             process.notes["checked"] = -1
@@ -380,36 +362,6 @@ class ClusterMonitor:
             )
         process.idle_turns = 0
 
-    def _check_election(self, process: Process) -> None:
-        """Votes that are exchanged over and over lead nowhere."""
-        looking = process.server.looking
-        if looking is None or process.notes.get("looking") is not looking:
-            process.notes["looking"] = looking
-            process.notes["looking since"] = self._now_us
-            process.votes_heard = 0
-            if looking is not None:
-                self._count_spell(process)
-        if process.votes_heard > VOTES_MAX:
-            took_us = self._now_us - process.notes["looking since"]
-            if process.votes_heard > VOTES_MAX + took_us * VOTES_PER_SECOND * len(self.machines) // 1_000_000:
-                self.judgement.complain(
-                    "election",
-                    f"server {process.sid} has heard {process.votes_heard} votes in {took_us // 1000} ms",
-                )
-                process.votes_heard = 0
-
-    def _count_spell(self, process: Process) -> None:
-        """One spell without a leader after the other: what is decided is deserted, over and over."""
-        spells: list[int] = process.notes.setdefault("spells", [])
-        spells.append(self._now_us)
-        while spells[0] < self._now_us - 1_000_000:
-            del spells[0]
-        if len(spells) > SPELLS_MAX:
-            self.judgement.complain(
-                "election", f"server {process.sid} has begun to look {len(spells)} times within a second"
-            )
-            spells.clear()
-
     def _check_vote(self, process: Process) -> None:
         """Of its own history a server must not know less than its disk when its election begins."""
         looking = process.server.looking
@@ -434,6 +386,10 @@ class ClusterMonitor:
             self.judgement.complain(
                 "digest", f"server {process.sid} at 0x{zxid:x} has {got:x}, the log promises {due:x}"
             )
+
+    def voted(self, process: Process, data: bytes) -> None:
+        """A vote, or who it is."""
+        self.elections.voted(process.sid, data)
 
     def said(self, process: Process, data: bytes) -> None:
         """What a learner promises its leader is on its disk by then."""

@@ -17,12 +17,13 @@ from zabra.client import calls
 from zabra.server.ready import DISK_APPEND, DISK_CURRENT_EPOCH, DISK_SNAPSHOT_BEGIN
 from zabra.server.reconfig import next_file_name
 from zabra.server.roles.learning import BROADCAST, Learning
+from zabra.sim.checkers import is_quorum
 from zabra.sim.clock import US_PER_MS
 from zabra.sim.cluster import ELECTION_PORT, Cluster, server_line
 from zabra.sim.faults import KILLED_AT_WORK, Nemesis, Strike, take_snapshot
 from zabra.sim.gate import VoteDoubler
 from zabra.sim.machine import Countdown, Machine
-from zabra.sim.monitor import ClusterMonitor, is_quorum
+from zabra.sim.monitor import ClusterMonitor
 from zabra.sim.prng import Prng
 from zabra.sim.workload import BusyProgram
 from zabra.storage.names import NEW_SNAPSHOT_PREFIX, VERSION_FOLDER

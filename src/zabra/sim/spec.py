@@ -60,15 +60,26 @@ INVARIANTS: Final[dict[str, str]] = {
 }
 
 
+# Base and history, as in ``Node``.
+Content = tuple[int, dict[int, bytes]]
+
+
+def content_up_to(content: Content, zxid: int) -> Content:
+    """A copy without what is behind ``zxid``."""
+    base, history = content
+    return base, {one: raw for one, raw in history.items() if one <= zxid}
+
+
 class Step:
     """One action of server ``sid``; ``peer`` is the other one concerned, -1 for nobody known.
 
     ``entries`` are the txns logged, proposed or delivered; ``word`` is TRUNC or SNAP, or an invariant that
     the server itself saw broken; ``quorum`` tells whether so many servers are a quorum to the leader;
-    ``under`` is the epoch of the leader whose proposals these are, 0 if it is not known.
+    ``under`` is the epoch of the leader whose proposals these are, 0 if it is not known; ``content`` what a
+    SNAP held when it came, None: what the leader has now.
     """
 
-    __slots__ = ("action", "entries", "epoch", "peer", "quorum", "sid", "under", "word", "zxid")
+    __slots__ = ("action", "content", "entries", "epoch", "peer", "quorum", "sid", "under", "word", "zxid")
 
     def __init__(
         self, action: str, sid: int, peer: int = -1, zxid: int = 0, entries: Sequence[TxnEntry] = ()
@@ -82,6 +93,7 @@ class Step:
         self.under = 0
         self.word = ""
         self.quorum: Callable[[list[int]], bool] | None = None
+        self.content: Content | None = None
 
     def __str__(self) -> str:
         parts = [self.action, f"s{self.sid}"]
@@ -312,13 +324,8 @@ class SpecChecker:
         zxid = step.zxid
         dropped = node.cut(zxid)
         node.durable = min(node.durable, zxid)
-        leader = self.nodes.get(step.peer)
         if step.word == SNAP:
-            node.base = zxid
-            node.history = {}
-            if leader is not None:
-                node.base = leader.base
-                node.history = {one: raw for one, raw in leader.history.items() if one <= zxid}
+            node.base, node.history = step.content or self.content_of(step.peer, zxid)
         quorum = step.quorum
         for one, raw in dropped:
             if self.committed.get(one) == raw and node.history.get(one) != raw:
@@ -328,6 +335,11 @@ class SpecChecker:
                 if one <= node.delivered or quorum is None or not quorum(holders):
                     self._complain("CommittedLogDurability", step, f"{shown(one)} is committed")
         node.delivered = -1
+
+    def content_of(self, sid: int, zxid: int) -> Content:
+        """What a SNAP of ``zxid`` from server ``sid`` holds now."""
+        leader = self.nodes.get(sid)
+        return (zxid, {}) if leader is None else content_up_to((leader.base, leader.history), zxid)
 
     def _proposal(self, node: Node, step: Step) -> None:
         leader = self.nodes.get(step.peer)

@@ -19,9 +19,10 @@ from zabra.server.ready import (
 from zabra.server.recovery import Recovered
 from zabra.server.roles import leading, learning
 from zabra.sim import spec
+from zabra.sim.checkers import is_quorum
 from zabra.sim.machine import Process
-from zabra.sim.monitor import ClusterMonitor, is_quorum
-from zabra.sim.spec import SpecChecker, Step
+from zabra.sim.monitor import ClusterMonitor
+from zabra.sim.spec import Content, SpecChecker, Step, content_up_to
 from zabra.zab.quorum import QuorumVerifier
 
 # What a server says when a peer breaks the protocol: in a cluster of its like that must not happen.
@@ -38,17 +39,21 @@ COMPLAINTS: Final = (
     ("unexpected packet while synchronising", "messageLegal"),
 )
 
+_LAST_ZXID: Final = (1 << 63) - 1
+
 
 class Part:
     """What a process does in the ensemble, as far as it was noticed."""
 
-    __slots__ = ("epoch", "leader", "phase", "role", "verifiers")
+    __slots__ = ("epoch", "leader", "leader_life", "phase", "role", "verifiers")
 
     def __init__(self) -> None:
         self.role = ""
         self.phase = 0
         self.epoch = 0
         self.leader = -1
+        # Of the leader's processes the one that it has joined.
+        self.leader_life = -1
         self.verifiers: list[QuorumVerifier] = []
 
 
@@ -61,6 +66,8 @@ class SpecMonitor(ClusterMonitor):
         self.steps: list[Step] = []
         self.spec = SpecChecker(self.judgement)
         self._parts: dict[int, Part] = {}
+        # What the last process of each server had when it ended, and which that was.
+        self._left: dict[int, tuple[int, Content]] = {}
 
     def step(self, step: Step) -> None:
         """The next one."""
@@ -93,6 +100,8 @@ class SpecMonitor(ClusterMonitor):
         name = server.role.name()
         if part.role != name or part.phase != learns.state:
             was_serving = part.role == name and part.phase == learning.BROADCAST
+            if part.role != name or part.leader != learns.leader_sid:
+                part.leader_life = self._life_of(learns.leader_sid)
             part.role, part.phase, part.leader = name, learns.state, learns.leader_sid
             if learns.sync is not None:
                 part.epoch = int(learns.sync.new_leader_zxid) >> 32
@@ -100,6 +109,19 @@ class SpecMonitor(ClusterMonitor):
                 zxid = -1 if delivers else server.tree.last_processed_zxid
                 self.step(Step(spec.FOLLOWER_UPTODATE, process.sid, part.leader, zxid))
         return part
+
+    def _life_of(self, sid: int) -> int:
+        """Which of a server's processes it is that runs, or has just ended."""
+        machine = self.machines.get(sid)
+        process = None if machine is None else machine.process
+        return process.life if process is not None else self._left.get(sid, (-1, None))[0]
+
+    def _sent(self, part: Part, zxid: int) -> Content:
+        """What the SNAP holds that has come from its leader: who may have lost everything meanwhile."""
+        life, content = self._left.get(part.leader, (-1, None))
+        if content is not None and life == part.leader_life:
+            return content_up_to(content, zxid)
+        return self.spec.content_of(part.leader, zxid)
 
     def _leader_changes(self, process: Process, part: Part, leads: leading.Leading) -> None:
         before = part.phase if part.role == "leader" else 0
@@ -137,6 +159,7 @@ class SpecMonitor(ClusterMonitor):
         super().ended(process)
         if not self._is_outside(process):
             self._parts.pop(process.sid, None)
+            self._left[process.sid] = (process.life, self.spec.content_of(process.sid, _LAST_ZXID))
             self.step(Step(spec.NODE_CRASH, process.sid))
 
     def submitted(self, process: Process, commands: list[DiskCommand]) -> None:
@@ -151,6 +174,8 @@ class SpecMonitor(ClusterMonitor):
         for command in commands:
             if command.kind == DISK_APPEND:
                 self._appended(process, part, command)
+            elif command.kind == DISK_SNAPSHOT_BEGIN and part.role == "follower":
+                process.notes["content"] = self._sent(part, command.zxid)
             elif command.kind == DISK_CURRENT_EPOCH and part.role == "follower":
                 step = Step(spec.FOLLOWER_NEWLEADER, process.sid, part.leader)
                 step.epoch = command.value
@@ -193,6 +218,8 @@ class SpecMonitor(ClusterMonitor):
                 at = process.notes.get("snapshot", 0) if kind == DISK_SNAPSHOT_END else command.zxid
                 step = Step(spec.FOLLOWER_SYNC, process.sid, part.leader, at)
                 step.word = spec.SNAP if kind == DISK_SNAPSHOT_END else spec.TRUNC
+                if kind == DISK_SNAPSHOT_END:
+                    step.content = process.notes.pop("content", None)
                 step.quorum = self._deciding
                 self.step(step)
                 zxid = max(zxid, at)
