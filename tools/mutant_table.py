@@ -899,26 +899,6 @@ MUTANTS: Final = (
         needs=("missing link",),
     ),
     Mutant(
-        "own-ended-session-forgotten",
-        "with local sessions, a write on its way when its session was closed was taken for somebody's local one",
-        (
-            _PREP,
-            " and session_id not in sessions and not sessions.has_ended(session_id):",
-            " and session_id not in sessions:",
-        ),
-        needs=("local_sessions",),
-    ),
-    Mutant(
-        "own-upgrading-session-unheard",
-        "a session that was becoming global was heard by its own server alone, and expired at the leader",
-        (
-            _SERVING,
-            "            if not conn.is_local or conn.session_id in self.local.upgrading:\n",
-            "            if not conn.is_local:\n",
-        ),
-        needs=("local_sessions",),
-    ),
-    Mutant(
         "vote-counted-twice",
         "classic: a vote that is sent again over a new connection counts as another server's",
         (

@@ -25,7 +25,7 @@ from typing import Any
 
 from zabra._mode import is_compiled
 from zabra.sim import swarm
-from zabra.sim.faults import KIND_NAMES
+from zabra.sim.fault_kinds import KIND_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))

@@ -10,7 +10,7 @@ from zabra.server.ready import DISK_SNAPSHOT_BEGIN
 from zabra.server.settings import Settings
 from zabra.sim.checkers import is_quorum
 from zabra.sim.cluster import Cluster, Shape, server_line
-from zabra.sim.faults import take_snapshot
+from zabra.sim.disk_faults import take_snapshot
 from zabra.sim.monitor import ClusterMonitor
 from zabra.sim.prng import Prng
 from zabra.storage.epochs import Epochs

@@ -372,6 +372,23 @@ def test_followers_of_different_epochs_are_no_quorum() -> None:
     assert fle.receive(2, told(FOLLOWING, 5, clock=9, epoch=4), 0).outcome is not None
 
 
+@pytest.mark.parametrize("leader_first", [True, False])
+def test_who_spoke_before_the_epoch_was_established_is_asked_again_once(leader_first: bool) -> None:
+    fle = server(4, ensemble(3, observers=1))
+    fle.start(0, 0, 0)
+    early, late = (3, told(LEADING, 3, 7, 5)), (1, told(FOLLOWING, 3, 7, 6))
+    first, second = (early, late) if leader_first else (late, early)
+    assert says(fle.receive(*first, 10)) == []
+    step = fle.receive(*second, 11)
+    assert [sid for sid, _, _ in says(step)] == [3]
+    assert step.sends[0][1].state == LOOKING
+    # The same again: it will not say anything else.
+    assert says(fle.receive(*early, 12)) == []
+    outcome = fle.receive(3, told(LEADING, 3, 7, 6), 13).outcome
+    assert outcome is not None
+    assert (outcome.state, outcome.vote.leader) == (OBSERVING, 3)
+
+
 def test_a_server_may_learn_that_it_leads() -> None:
     # A follower decided in this round before it did.
     fle = server(3)

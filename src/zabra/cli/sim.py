@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from zabra.sim import swarm
-from zabra.sim.faults import KINDS
+from zabra.sim.fault_kinds import KINDS
 from zabra.sim.plots import PLOTS
 
 

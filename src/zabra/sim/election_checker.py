@@ -16,22 +16,35 @@ VOTES_MAX: Final = 300
 VOTES_PER_SECOND: Final = 4
 # So many times within a second a server may begin to look for a leader.
 SPELLS_MAX: Final = 20
-# In a framed notification: leader, zxid, round, peer epoch.
-_VOTE_BEGINS: Final = 8
+# In a framed notification, behind its length: state, leader, zxid, round, peer epoch.
+_STATE: Final = 4
+_LEADER: Final = 8
+_ZXID: Final = 16
+_ROUND: Final = 24
+_PEER_EPOCH: Final = 32
 _VOTE_ENDS: Final = 40
 _VOTE_FORMAT: Final = ">qqqq"
+_LOOKING: Final = bytes(4)
+# Before the leader and the round of somebody who follows or leads.
+_IN_ROUND: Final = b"round"
 
 
 class ElectionChecker:
     """Looks at the elections of one cluster."""
 
     def __init__(self) -> None:
-        # Each vote, and who has ever sent it.
+        # Each vote, and who has ever sent it.  Votes of those that follow or lead agree where the leader and
+        # the peer epoch do (upstream ZOOKEEPER-1805), or leader and round, so these pairs stand here too.
         self._voters: dict[bytes, dict[int, None]] = {}
 
     def voted(self, sid: int, data: bytes) -> None:
         """A server sends a vote (or its initial message, which is nobody's vote)."""
-        self._voters.setdefault(data[_VOTE_BEGINS:_VOTE_ENDS], {})[sid] = None
+        self._voters.setdefault(data[_LEADER:_VOTE_ENDS], {})[sid] = None
+        if data[_STATE:_LEADER] != _LOOKING:
+            leader = data[_LEADER:_ZXID]
+            in_round, in_epoch = data[_ROUND:_PEER_EPOCH], data[_PEER_EPOCH:_VOTE_ENDS]
+            self._voters.setdefault(_IN_ROUND + leader + in_round, {})[sid] = None
+            self._voters.setdefault(leader + in_epoch, {})[sid] = None
 
     def look_at(self, process: Process, judgement: Judgement, now_us: int, members: int) -> None:
         """A server without a leader, or that has just found one, has had a turn."""
@@ -61,15 +74,18 @@ class ElectionChecker:
         process.notes["elected"] = leads
         vote = peer.election.current_vote
         raw = struct.pack(_VOTE_FORMAT, vote.leader, vote.zxid, vote.election_epoch, vote.peer_epoch)
-        voters = list(self._voters.get(raw, {}))
-        if process.sid not in voters:
+        by_election = self._voters.get(raw, {})
+        if process.sid not in by_election:
             return
+        in_epoch = struct.pack(">qq", vote.leader, vote.peer_epoch)
+        in_round = _IN_ROUND + struct.pack(">qq", vote.leader, vote.election_epoch)
+        voters = [*by_election, *self._voters.get(in_epoch, {}), *self._voters.get(in_round, {})]
         judgement.count("elected")
         views = [view for view in (peer.config, peer.last_seen) if view is not None]
         if not all(is_quorum(view, voters) for view in views if view.version >= peer.config.version):
             judgement.complain(
                 "election",
-                f"server {process.sid} leads by {vote!r}, which only {sorted(voters)} have sent",
+                f"server {process.sid} leads by {vote!r}, which only {sorted(set(voters))} have sent",
             )
 
     def count_spell(self, process: Process, judgement: Judgement, now_us: int) -> None:

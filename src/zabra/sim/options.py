@@ -8,7 +8,7 @@ from typing import Final
 
 from zabra.server.settings import Settings
 from zabra.sim.cluster import RELAYS_FOLLOWERS, RELAYS_NONE, RELAYS_TREE, RELAYS_UNLISTED, Shape
-from zabra.sim.faults import KINDS
+from zabra.sim.fault_kinds import KINDS
 from zabra.sim.plots import NEEDS_FOUR, NEEDS_OBSERVERS, NEEDS_RECONFIG, NEEDS_RELAYS, PLOTS
 from zabra.sim.prng import Prng
 from zabra.sim.workload import Appetite, draw_appetite

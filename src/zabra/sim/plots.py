@@ -20,11 +20,13 @@ from zabra.server.roles.learning import BROADCAST, Learning
 from zabra.sim.checkers import is_quorum
 from zabra.sim.clock import US_PER_MS
 from zabra.sim.cluster import ELECTION_PORT, Cluster, server_line
-from zabra.sim.faults import KILLED_AT_WORK, Nemesis, Strike, take_snapshot
+from zabra.sim.disk_faults import take_snapshot
+from zabra.sim.faults import Nemesis
 from zabra.sim.gate import VoteDoubler
 from zabra.sim.machine import Countdown, Machine
 from zabra.sim.monitor import ClusterMonitor
 from zabra.sim.prng import Prng
+from zabra.sim.trouble import ALL_LOSE_POWER, ENDS, KILLED_AT_WORK, Strike
 from zabra.sim.workload import BusyProgram
 from zabra.storage.names import NEW_SNAPSHOT_PREFIX, VERSION_FOLDER
 
@@ -457,7 +459,7 @@ class Plotter:
         self._force_snaps(sids)
         if not self._until(is_led, self._ticks(30)):
             return False
-        self.nemesis.strikes["saves a SNAP"] = Strike(0, only=machine.sid, ops=_ADOPTING_OPS)
+        self.nemesis.strikes["saves a SNAP"] = Strike(ENDS, only=machine.sid, ops=_ADOPTING_OPS)
         lives = machine.lives
         self.nemesis.return_later(machine, 1)
         came_off = self._until(lambda: machine.lives > lives and machine.process is None, self._ticks(20))
@@ -500,7 +502,7 @@ class Plotter:
             return False
         # And both are gone.
         if prng.chance(0.7):
-            self.nemesis.strikes["cut refused"] = Strike(prng.pick((0, 1)), only=machine.sid)
+            self.nemesis.strikes["cut refused"] = Strike(prng.pick((ENDS, ALL_LOSE_POWER)), only=machine.sid)
         self._force_snaps(())
         self._all_lose_power(lambda one: self.limit_ms if one is leader else 1 + prng.below(50))
         for one in self.cluster.machines.values():

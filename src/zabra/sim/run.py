@@ -19,9 +19,10 @@ from zabra.server.session_claim import FIRST_BYTE
 from zabra.sim import histories
 from zabra.sim.checkers import HistoryChecker, Judgement, are_idle_stats
 from zabra.sim.client import SimClient
+from zabra.sim.client_faults import SUPER_ID, SUPER_USER, Operator
 from zabra.sim.clock import US_PER_MS
 from zabra.sim.cluster import OBSERVER_MASTER_PORT, QUORUM_PORT, Cluster
-from zabra.sim.faults import SUPER_ID, SUPER_USER, Nemesis, Operator
+from zabra.sim.faults import Nemesis
 from zabra.sim.gate import Cutter
 from zabra.sim.machine import Process
 from zabra.sim.model import Model

@@ -100,8 +100,7 @@ class SpecMonitor(ClusterMonitor):
         name = server.role.name()
         if part.role != name or part.phase != learns.state:
             was_serving = part.role == name and part.phase == learning.BROADCAST
-            if part.role != name or part.leader != learns.leader_sid:
-                part.leader_life = self._life_of(learns.leader_sid)
+            part.leader_life = self._life_of(learns.leader_sid)
             part.role, part.phase, part.leader = name, learns.state, learns.leader_sid
             if learns.sync is not None:
                 part.epoch = int(learns.sync.new_leader_zxid) >> 32

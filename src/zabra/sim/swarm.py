@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from zabra.sim.faults import KIND_NAMES
+from zabra.sim.fault_kinds import KIND_NAMES
 from zabra.sim.options import Options, draw_options
 from zabra.sim.run import Report, Run
 

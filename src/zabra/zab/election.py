@@ -346,6 +346,7 @@ class FastLeaderElection:
             if self._is_led(self._received, vote):
                 self._end(vote, self._received, step)
                 return
+        before = self._out_of_election.get(sid)
         self._out_of_election[sid] = vote
         if self._is_led(self._out_of_election, vote):
             self.logical_clock = n.election_epoch
@@ -356,6 +357,22 @@ class FastLeaderElection:
         elif n.election_epoch == self.logical_clock:
             # It has decided before its vote, still LOOKING, could be heard here: the vote counts.
             self._check_quorum(step, now_ms)
+        if step.outcome is None and (before is None or before.peer_epoch != vote.peer_epoch):
+            self._ask_again(sid, vote, step)
+
+    def _ask_again(self, sid: i64, vote: Vote, step: ElectionStep) -> None:
+        """Whose word is from before its leader's epoch was established is asked for a newer one.
+
+        Words from before and from after do not agree, and who has decided says no more of its own accord.
+        Upstream leaves it to the timer, which may have come to a minute.
+        """
+        late: dict[int, None] = {}
+        for other in sorted(self._out_of_election):
+            known = self._out_of_election[other]
+            if known.leader == vote.leader and known.peer_epoch != vote.peer_epoch:
+                late[other if known.peer_epoch < vote.peer_epoch else sid] = None
+        for one in late:
+            step.sends.append((one, self._notification(self._proposal, self.logical_clock)))
 
     def _oracle_says_follow(self) -> bool:
         """Of two voters, the one that the oracle did not choose follows the one that leads."""
