@@ -38,7 +38,9 @@ class ElectionChecker:
         self._voters: dict[bytes, dict[int, None]] = {}
 
     def voted(self, sid: int, data: bytes) -> None:
-        """A server sends a vote (or its initial message, which is nobody's vote)."""
+        """A server sends a vote, or, shorter than that, its initial message."""
+        if len(data) < _VOTE_ENDS:
+            return
         self._voters.setdefault(data[_LEADER:_VOTE_ENDS], {})[sid] = None
         if data[_STATE:_LEADER] != _LOOKING:
             leader = data[_LEADER:_ZXID]
