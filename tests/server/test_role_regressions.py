@@ -10,7 +10,14 @@ from zabra.jute.primitives import JuteError, Writer
 from zabra.proto import codes
 from zabra.proto.packets import request_packet
 from zabra.proto.records import ErrorTxn, QuorumPacket, TxnHeader
-from zabra.server.ready import PORT_OBSERVER_MASTER, PORT_QUORUM
+from zabra.server.ready import (
+    DISK_DELETE_FILE,
+    DISK_SAVE_FILE,
+    DISK_SNAPSHOT_END,
+    DISK_TRUNCATE,
+    PORT_OBSERVER_MASTER,
+    PORT_QUORUM,
+)
 from zabra.server.recovery import Recovered
 from zabra.server.roles.leading import Leading
 from zabra.server.roles.learning import BROADCAST, LOST, SYNCHRONIZATION, entry_of
@@ -315,3 +322,32 @@ def test_a_view_whose_txn_never_became_durable_here_is_forgotten(version: int, c
     assert server.peer is not None
     assert (server.peer.last_seen is coming) == counts
     assert len(server.peer.verifiers()) == 1 + counts
+
+
+@pytest.mark.parametrize(("cut", "goes"), [(0, True), (0x100000008, True), (0x100000009, False)])
+def test_a_views_file_goes_before_the_history_that_has_its_txn(cut: int, goes: bool) -> None:
+    """A power cut between the two left a view that was put in force without its txn (seed 7038703)."""
+    made = cluster(Shape([1, 2, 3]))
+    made.run_ms(3000)
+    process = made.machines[1].process
+    assert process is not None
+    server = process.server
+    server.settings.reconfig_enabled = True
+    server.settings.config_file = "zoo.cfg"
+    peer, role = server.peer, server.learning
+    assert peer is not None
+    assert role is not None
+    coming = ensemble_of(Shape([1, 2, 3, 4])).with_version(0x100000009)
+    peer.saw(coming)
+    assert [command.kind for command in server.ready().disk] == [DISK_SAVE_FILE]
+    if cut:
+        role.truncate(cut)
+    else:
+        role.save_snapshot()
+    kinds = [command.kind for command in server.ready().disk]
+    assert (kinds[0] == DISK_DELETE_FILE) == goes
+    assert kinds[-1] == (DISK_TRUNCATE if cut else DISK_SNAPSHOT_END)
+    # Its quorums count until the leader says what does; and if it says this, it has a file again.
+    assert peer.last_seen is coming
+    peer.saw(coming)
+    assert [command.kind for command in server.ready().disk] == [DISK_SAVE_FILE] * goes

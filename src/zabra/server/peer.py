@@ -40,6 +40,8 @@ class Peer:
         self.config: EnsembleConfig = config
         # Another configuration that was proposed and is not active yet.
         self.last_seen: EnsembleConfig | None = None
+        # It has no file any more, although its quorums count until a leader says what does.
+        self.next_is_void: bool = False
         self.files: ConfigFiles = ConfigFiles(host)
         # This server's line: the last one there was, where it is in no view any more.
         self.own: QuorumServer | None = config.servers.get(self.sid)
@@ -192,8 +194,9 @@ class Peer:
         if not self.host.settings.reconfig_enabled:
             return
         last_seen = self.last_seen
-        if last_seen is not None and last_seen.version == config.version:
+        if last_seen is not None and last_seen.version == config.version and not self.next_is_void:
             return
+        self.next_is_void = False
         if config.version == self.config.version:
             if last_seen is not None:
                 self.files.forget_next()
@@ -203,6 +206,17 @@ class Peer:
             self.files.save_next(config)
         self.election.set_config(self.config, self.last_seen)
         self.show_view()
+
+    def history_ends_at(self, zxid: i64) -> None:
+        """The history is about to be cut behind ``zxid``, or replaced (0).
+
+        A view that was proposed behind that is in no log of this server then.  Its file goes first: found at
+        a start with nothing to say that its txn was cut off, it would be put in force without it.
+        """
+        last_seen = self.last_seen
+        if last_seen is not None and last_seen.version > zxid:
+            self.files.forget_next()
+            self.next_is_void = True
 
     def saw_proposal(self, raw: bytes) -> None:
         """A reconfig txn is proposed."""

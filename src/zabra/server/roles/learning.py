@@ -450,6 +450,7 @@ class Learning(Role, RelayBase):
         host = self.host
         self.must_reload = True
         self.serving_tree_is_void()
+        self.peer.history_ends_at(zxid)
         host.flush_appends()
         command = host.disk_command(DISK_TRUNCATE)
         command.zxid = zxid
@@ -563,6 +564,7 @@ class Learning(Role, RelayBase):
         zxid = host.tree.last_processed_zxid
         host.last_logged_zxid = zxid
         host.last_synced_zxid = zxid
+        self.peer.history_ends_at(0)
         host.flush_appends()
         begin = host.disk_command(DISK_SNAPSHOT_BEGIN)
         begin.zxid = zxid
