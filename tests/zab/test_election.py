@@ -493,6 +493,17 @@ def test_a_server_without_weight_is_never_elected() -> None:
     assert step.outcome is not None
 
 
+def test_a_server_without_weight_is_for_the_best_that_has_some() -> None:
+    """By a vote for itself it would see nobody elected, and wait for its timer."""
+    fle = server(3, ensemble(3, extra="group.1=1:2:3\nweight.3=0"))
+    fle.start(99, 5, 0)
+    assert says(fle.receive(1, looking(1), 0)) == [(1, 1, 1), (2, 1, 1)]
+    assert says(fle.receive(2, looking(2), 0)) == [(1, 2, 1), (2, 2, 1)]
+    outcome = fle.receive(1, looking(2), 0).outcome
+    assert outcome is not None
+    assert (outcome.state, outcome.vote.leader) == (FOLLOWING, 2)
+
+
 def test_a_newer_configuration_is_handed_up_before_anything_else() -> None:
     newer = ensemble(2, version=0x100000005)
     fle = server(1, reconfig_enabled=True)

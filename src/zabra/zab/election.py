@@ -441,8 +441,12 @@ class FastLeaderElection:
         return acks
 
     def _supersedes(self, n: Notification, vote: Vote) -> bool:
-        if self._verifiers[0].weight(n.leader) == 0:
+        verifier = self._verifiers[0]
+        if verifier.weight(n.leader) == 0:
             return False
+        if verifier.weight(vote.leader) == 0:
+            # Who cannot be elected is for the best that can: by its own vote it would never see anybody elected.
+            return True
         return supersedes(n.leader, n.zxid, n.peer_epoch, vote.leader, vote.zxid, vote.peer_epoch)
 
     def _vote_of(self, n: Notification) -> Vote:
