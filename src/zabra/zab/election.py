@@ -445,7 +445,7 @@ class FastLeaderElection:
         if verifier.weight(n.leader) == 0:
             return False
         if verifier.weight(vote.leader) == 0:
-            # Who cannot be elected is for the best that can: by its own vote it would never see anybody elected.
+            # Who cannot be elected is for the best that can: by its own vote it would see nobody elected.
             return True
         return supersedes(n.leader, n.zxid, n.peer_epoch, vote.leader, vote.zxid, vote.peer_epoch)
 
