@@ -92,12 +92,14 @@ def run(seeds: Sequence[int], jobs: int = 0) -> swarm.Totals:
 def run_regressions(totals: swarm.Totals, jobs: int = 0) -> None:
     """Runs every seed that ever failed."""
     known = regression_seeds()
+    start = time.monotonic()
     outcomes = swarm.run_pairs([(seed, changes) for seed, changes, _ in known], jobs)
     for (seed, changes, why), outcome in zip(known, outcomes, strict=True):
         totals.add(outcome)
         if outcome.violations:
             print(f"FAILED again: seed {seed} ({why}): {outcome.violations[0][:2000]}")
             print(f"reproduce: {swarm.reproduction(seed, changes)}", flush=True)
+    totals.real_s += time.monotonic() - start
 
 
 def ledger_line(seeds: Sequence[int], totals: swarm.Totals) -> str:
