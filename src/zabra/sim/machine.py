@@ -15,7 +15,7 @@ from zabra.config.ensemble import EnsembleConfig, QuorumServer, parse_properties
 from zabra.proto.request import FIRST_CONNECTION_ID
 from zabra.proto.txn import TxnEntry, decode_txn
 from zabra.server.disk_worker import DiskFailure, DiskWorker
-from zabra.server.ready import PORT_CLIENT, PORT_ELECTION, Dial, DiskCommand, Listen, LogRead, Ready
+from zabra.server.ready import PORT_ELECTION, Dial, DiskCommand, Listen, LogRead, Ready
 from zabra.server.reconfig import DYNAMIC_FILE_KEY, next_file_name
 from zabra.server.recovery import Recovered, RecoveryOptions, open_store, recover, recover_epochs
 from zabra.server.roles.learning import SYNCHRONIZATION
@@ -702,11 +702,10 @@ class Process:
             for conn_id, data in ready.sends:
                 if conn_id == learning.conn_id:
                     self.machine.monitor.said(self, data)
-        doors = self.server.doors
         for conn_id, data in ready.sends:
             end = ends.get(conn_id)
             if end is not None:
-                if doors.get(conn_id, PORT_CLIENT) == PORT_ELECTION:
+                if end.tag == PORT_ELECTION:
                     self.machine.monitor.voted(self, data)
                 self._network.send(end, data)
         if ready.closes:
@@ -823,6 +822,7 @@ class Process:
             return
         end.conn_id = self._next_conn_id
         end.owner = self
+        end.tag = kind
         self._next_conn_id += 1
         self.ends[end.conn_id] = end
         self.push(_MADE, end, (dial_id, kind))
