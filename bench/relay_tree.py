@@ -93,7 +93,7 @@ class Watch:
     def started(self, *_: object) -> None:
         """Not asked for."""
 
-    turned = said = submitted = logged = snapshotted = ended = started
+    turned = said = voted = submitted = logged = snapshotted = ended = started
 
 
 class Writer:

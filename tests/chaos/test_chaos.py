@@ -30,6 +30,7 @@ def run(seed: int, seconds: float, folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.interpreted
 @needs_a_lab
 def test_servers_under_a_few_faults(tmp_path: Path) -> None:
     counters = run(7, 8, tmp_path / "run")

@@ -92,6 +92,7 @@ class Application(threading.Thread):
 
 @pytest.mark.java
 @pytest.mark.slow
+@pytest.mark.interpreted
 def test_apache_becomes_zabra_becomes_apache(tmp_path: Path, reliability: Report) -> None:
     for line in ("3.8", "3.9"):
         apache.require_java(line)

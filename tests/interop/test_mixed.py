@@ -44,6 +44,7 @@ def run(mix: Mix, folder: Path, changes: int) -> dict[str, int]:
 
 @pytest.mark.java
 @pytest.mark.slow
+@pytest.mark.interpreted
 @pytest.mark.parametrize("mix", GATE[1:3], ids=repr)
 def test_a_mixed_ensemble_is_one_ensemble(mix: Mix, tmp_path: Path) -> None:
     run(mix, tmp_path, 1)

@@ -429,6 +429,7 @@ def test_10_an_observers_acks_and_accepted_epoch_are_ignored() -> None:
     assert int(peer.current_epoch) == epoch + 1
 
 
+@pytest.mark.interpreted
 def test_10_an_observer_is_told_of_a_view_by_informandactivate_and_a_follower_by_commitandactivate() -> None:
     """Each ignores, and says so, what is meant for the other."""
 

@@ -5,6 +5,8 @@ Source: upstream ``KeeperException``.
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from zabra.proto import codes
 
 ERROR_NAMES: Final[dict[int, str]] = {
@@ -14,6 +16,7 @@ ERROR_NAMES: Final[dict[int, str]] = {
 }
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class KeeperError(Exception):
     """An operation is refused with ``code``, one of ``codes.ERR_*``."""
 

@@ -280,9 +280,21 @@ class Node:
         return bound
 
     async def _open(self, port: int, host: str, number: int, backlog: int) -> asyncio.Server:
-        return await self.loop.create_server(
-            lambda: Port(self, port), host or None, number, backlog=backlog, reuse_address=True
+        listener = await self.loop.create_server(
+            lambda: Port(self, port),
+            host or None,
+            number,
+            backlog=backlog,
+            reuse_address=True,
+            start_serving=False,
         )
+        try:
+            await listener.start_serving()
+        except asyncio.CancelledError:
+            # The server ends meanwhile; nobody else knows of this door.
+            listener.close()
+            raise
+        return listener
 
     async def _listen(self, listen: Listen) -> None:
         """Opens or closes the doors for other servers, or moves the clients' door; one after another."""
@@ -296,7 +308,8 @@ class Node:
         await self._shut(self.peer_listeners.pop(int(listen.port), []))
         if not listen.opened:
             return
-        opened: list[asyncio.Server] = []
+        # Known from the first one on: whoever ends the server closes what is open by then.
+        opened = self.peer_listeners[int(listen.port)] = []
         for host, number in listen.addresses:
             try:
                 opened.append(await self.open_patiently(int(listen.port), host, number))
@@ -304,7 +317,6 @@ class Node:
                 log.error("cannot listen on %s:%d: %s", host, number, error)
                 self.turn()
                 self.server.listen_failed(int(listen.port), str(error))
-        self.peer_listeners[int(listen.port)] = opened
 
     async def open_patiently(self, port: int, host: str, number: int) -> asyncio.Server:
         """Opens a door for other servers; an election port still in use may become free.  Raises OSError."""
@@ -336,19 +348,22 @@ class Node:
             if not is_same_port:
                 return
             opened = [await self._open(PORT_CLIENT, name[0], name[1], CLIENT_BACKLOG) for name in names]
-        await self._shut(self.listeners)
-        self.listeners = opened
+        before, self.listeners = self.listeners, opened
+        await self._shut(before)
 
     async def _shut(self, listeners: list[asyncio.Server]) -> None:
         """Closes doors.  First nothing more is accepted: asyncio would drop it without closing it."""
-        if isinstance(self.loop, asyncio.SelectorEventLoop):
+        try:
+            if isinstance(self.loop, asyncio.SelectorEventLoop):
+                for listener in listeners:
+                    for sock in listener.sockets:
+                        self.loop.remove_reader(sock.fileno())
+                for _ in range(ACCEPTING_ROUNDS):
+                    await asyncio.sleep(0)
+        finally:
+            # Also when the server ends meanwhile.
             for listener in listeners:
-                for sock in listener.sockets:
-                    self.loop.remove_reader(sock.fileno())
-            for _ in range(ACCEPTING_ROUNDS):
-                await asyncio.sleep(0)
-        for listener in listeners:
-            listener.close()
+                listener.close()
 
     async def _dial(self, dial: Dial) -> None:
         """Tries the addresses in turn."""
